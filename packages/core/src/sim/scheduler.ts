@@ -1,0 +1,254 @@
+import type { Choice, Chooser } from "./chooser.ts";
+import { inOrder } from "./chooser.ts";
+import type { Clock } from "./clock.ts";
+import type { Engine } from "./engine.ts";
+import type { LockOwner } from "./lock.ts";
+import type { Op, Suspend } from "./op.ts";
+import { preempt } from "./op.ts";
+import type { Trace, TraceContext } from "./trace.ts";
+
+/** An operation and the name under which its events appear. */
+export interface NamedOp<T> {
+  readonly name: string;
+  readonly op: Op<T>;
+}
+
+/** How an operation ended. */
+export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown };
+
+/** No operation can go on, no engine has work, and no deadline is left. */
+export class DeadlockError extends Error {
+  /** One line per operation: what it waits for and who holds it. */
+  readonly waits: readonly string[];
+
+  constructor(waits: readonly string[]) {
+    super(`nothing can go on: ${waits.join("; ")}`);
+    this.name = "DeadlockError";
+    this.waits = waits;
+  }
+}
+
+class Task implements LockOwner, TraceContext, Choice {
+  readonly kind = "task";
+  readonly id: number;
+  readonly name: string;
+  readonly actor: string;
+  readonly causes: number[] = [];
+  readonly op: Op<unknown>;
+  waiting: Suspend = preempt;
+  /** Absolute virtual time at which a wait gives up or a sleep ends. */
+  until = Infinity;
+  sequence = 0;
+  outcome: Outcome<unknown> | undefined;
+
+  constructor(id: number, name: string, op: Op<unknown>) {
+    this.id = id;
+    this.name = name;
+    this.actor = name;
+    this.op = op;
+  }
+}
+
+class EngineSlot implements Choice, TraceContext {
+  readonly kind = "engine";
+  readonly id: number;
+  readonly name: string;
+  readonly actor: string;
+  readonly causes: number[] = [];
+  readonly engine: Engine;
+
+  constructor(id: number, engine: Engine) {
+    this.id = id;
+    this.name = engine.name;
+    this.actor = engine.name;
+    this.engine = engine;
+  }
+}
+
+/**
+ * Runs operations and hardware engines in virtual time. With one operation and no schedule, it runs to completion and
+ * the hardware works only while the operation waits; with several, a {@link Chooser} decides at every point.
+ */
+export class Scheduler {
+  readonly #clock: Clock;
+  readonly #trace: Trace;
+  readonly #engines: EngineSlot[] = [];
+  #nextId = 1;
+  #sequence = 0;
+  #running = false;
+
+  constructor(clock: Clock, trace: Trace) {
+    this.#clock = clock;
+    this.#trace = trace;
+  }
+
+  /** Adds an engine; engines are stepped in the order in which they were added. @returns its removal */
+  addEngine(engine: Engine): () => void {
+    const slot = new EngineSlot(this.#nextId, engine);
+    this.#nextId += 1;
+    this.#engines.push(slot);
+    return () => {
+      const index = this.#engines.indexOf(slot);
+      if (index >= 0) {
+        this.#engines.splice(index, 1);
+      }
+    };
+  }
+
+  /**
+   * Runs one operation to its end, then lets the hardware finish what is ready now.
+   *
+   * @throws whatever the operation throws; DeadlockError when it waits for what can never come
+   */
+  run<T>(op: Op<T>, name: string = "kernel"): T {
+    const outcome = this.runAll([{ name, op }], inOrder)[0];
+    if (outcome === undefined) {
+      throw new Error("the operation has no outcome");
+    }
+    if (!outcome.ok) {
+      throw outcome.error;
+    }
+    return outcome.value;
+  }
+
+  /** Runs several operations under a schedule. @returns their outcomes in the given order */
+  runAll<T>(ops: readonly NamedOp<T>[], chooser: Chooser = inOrder): Outcome<T>[] {
+    if (this.#running) {
+      throw new Error("an operation is already running: use yield* inside it");
+    }
+    this.#running = true;
+    const tasks = ops.map(({ name, op }) => {
+      const task = new Task(this.#nextId, name, op);
+      this.#nextId += 1;
+      return task;
+    });
+    try {
+      while (tasks.some((task) => task.outcome === undefined)) {
+        const choices = this.#choices(tasks);
+        if (choices.length > 0) {
+          this.#perform(choices[chooser.choose(choices)] ?? choices[0]);
+        } else if (!this.#advance(tasks)) {
+          throw new DeadlockError(tasks.filter((task) => task.outcome === undefined).map(describeWait));
+        }
+      }
+      this.settle();
+    } finally {
+      this.#running = false;
+    }
+    return tasks.map((task) => task.outcome as Outcome<T>);
+  }
+
+  /** Lets every engine that is ready work until none is. The clock does not move. */
+  settle(): void {
+    for (;;) {
+      const slot = this.#engines.find(({ engine }) => engine.ready());
+      if (slot === undefined) {
+        return;
+      }
+      this.#perform(slot);
+    }
+  }
+
+  #choices(tasks: readonly Task[]): (Task | EngineSlot)[] {
+    const choices: (Task | EngineSlot)[] = [];
+    for (const task of tasks) {
+      if (task.outcome === undefined && this.#runnable(task)) {
+        choices.push(task);
+        if (tasks.length === 1) {
+          return choices;
+        }
+      }
+    }
+    for (const slot of this.#engines) {
+      if (slot.engine.ready()) {
+        choices.push(slot);
+      }
+    }
+    return choices;
+  }
+
+  #runnable(task: Task): boolean {
+    const waiting = task.waiting;
+    switch (waiting.kind) {
+      case "preempt":
+        return true;
+      case "acquire":
+        return waiting.lock.free(waiting.mode);
+      case "until":
+        return waiting.condition.holds() || this.#clock.now >= task.until;
+      case "sleep":
+        return this.#clock.now >= task.until;
+    }
+  }
+
+  #perform(choice: Task | EngineSlot | undefined): void {
+    if (choice === undefined) {
+      return;
+    }
+    const before = this.#trace.switchTo(choice);
+    try {
+      if (choice.kind === "engine") {
+        choice.engine.step();
+      } else {
+        this.#resume(choice);
+      }
+    } finally {
+      this.#trace.switchTo(before);
+    }
+  }
+
+  #resume(task: Task): void {
+    if (task.waiting.kind === "acquire") {
+      task.waiting.lock.grant(task, task.waiting.mode);
+    }
+    try {
+      const next = task.op.next();
+      if (next.done === true) {
+        task.outcome = { ok: true, value: next.value };
+        return;
+      }
+      task.waiting = next.value;
+      if (next.value.kind === "until" || next.value.kind === "sleep") {
+        const wait = next.value.kind === "sleep" ? next.value.ns : next.value.timeout;
+        task.until = this.#clock.now + wait;
+        this.#sequence += 1;
+        task.sequence = this.#sequence;
+      }
+    } catch (error) {
+      task.outcome = { ok: false, error };
+    }
+  }
+
+  /** Moves the clock to the next deadline. @returns false when there is none */
+  #advance(tasks: readonly Task[]): boolean {
+    let next = Infinity;
+    for (const task of tasks) {
+      if (task.outcome === undefined && (task.waiting.kind === "until" || task.waiting.kind === "sleep")) {
+        next = Math.min(next, task.until);
+      }
+    }
+    for (const { engine } of this.#engines) {
+      next = Math.min(next, engine.deadline());
+    }
+    if (next === Infinity) {
+      return false;
+    }
+    this.#clock.advance(Math.max(next, this.#clock.now));
+    return true;
+  }
+}
+
+function describeWait(task: Task): string {
+  const waiting = task.waiting;
+  switch (waiting.kind) {
+    case "acquire": {
+      const owners = waiting.lock.owners.map((owner) => owner.name).join(", ");
+      return `${task.name} waits for ${waiting.lock.name}, held by ${owners}`;
+    }
+    case "until":
+      return `${task.name} waits for ${waiting.condition.name}`;
+    case "preempt":
+    case "sleep":
+      return `${task.name} sleeps`;
+  }
+}
