@@ -19,6 +19,8 @@ export type {
   ReservedRegion,
 } from "./iommu/types.ts";
 export { IommuCore } from "./iommu/core.ts";
+export { DmaApi } from "./iommu/dma-api.ts";
+export { Process } from "./iommu/process.ts";
 export { type PageTableFormat, PROT_MMIO, PROT_NOEXEC, PROT_PRIV, PROT_READ, PROT_WRITE, type Word64 } from "./page-table/format.ts";
 export { type Mapping, PageTable } from "./page-table/page-table.ts";
 export { x86_64 } from "./page-table/x86-64.ts";

@@ -1,3 +1,4 @@
+import type { PageTableFormat } from "../page-table/format.ts";
 import type { Op } from "../sim/op.ts";
 import type { Device } from "./device.ts";
 import type { Group } from "./group.ts";
@@ -18,7 +19,8 @@ export type DomainType = "IDENTITY" | "BLOCKED" | "DMA" | "DMA-FQ" | "UNMANAGED"
 export interface Domain {
   /** Number on this platform, from 1; for printing. */
   readonly id: number;
-  readonly type: DomainType;
+  /** The core turns a live `DMA` domain into `DMA-FQ` in place (sysfs `type`); everything else is fixed. */
+  type: DomainType;
   /** The driver it belongs to; the core refuses domains of another one. */
   readonly driver: IommuDriver;
   /**
@@ -104,9 +106,16 @@ export interface IommuDriver {
   readonly releaseDomain?: Domain;
   /** `domain_alloc_paging_flags`. @throws KernelError EOPNOTSUPP for a request it cannot serve */
   allocPaging(device: Device, request: PagingRequest): Domain;
+  /**
+   * Whether this architecture's distribution kernel flushes lazily: the default domain is then `DMA-FQ` instead of `DMA`
+   * (Debian: x86 yes unless the driver forces strict, arm64 no). Default false.
+   */
+  readonly lazyByDefault?: boolean;
+  /** The page-table format of the CPUs beside this IOMMU: what a process shared by SVA is written in. */
+  readonly processFormat?: PageTableFormat;
   /** `domain_alloc_sva`; absent = no SVA. @throws KernelError */
   allocSva?(device: Device, process: ProcessMemory): Domain;
-  /** `dev_enable`/ATS belief for observers: what the driver's own variable says. */
+  /** What the driver's own variable says of ATS, for observers: it can differ from the wire. */
   believesAtsEnabled(device: Device): boolean;
 }
 

@@ -1,0 +1,184 @@
+import type { KernelError } from "../sim/errors.ts";
+import { KernelError as Failure } from "../sim/errors.ts";
+import type { Op } from "../sim/op.ts";
+import type { Device } from "./device.ts";
+import type { Group } from "./group.ts";
+import type { CoreState } from "./state.ts";
+import { domainName, errnoOf, iommuOf, warn } from "./state.ts";
+import type { Domain } from "./types.ts";
+
+/** Flags of a group's domain change. */
+export interface SetDomainOptions {
+  /** `IOMMU_SET_DOMAIN_MUST_SUCCEED`: members that fail go to the blocking domain, the others continue. */
+  readonly mustSucceed: boolean;
+  /** Which flow asks, for the trace: `default`, `owner`, `user`, `reset`, `release`, `join`. */
+  readonly via: string;
+}
+
+/**
+ * Calls the driver's attach and traces its answer. Checks nothing.
+ *
+ * Source: Linux 7.2 `__iommu_attach_device()`.
+ */
+export function* attachDevice(
+  state: CoreState,
+  device: Device,
+  domain: Domain,
+  old: Domain | undefined,
+  via: string,
+): Op<void> {
+  const { trace } = state;
+  const id = trace.active
+    ? trace.emit("domain:attach", {
+        device: device.name,
+        domain: domainName(domain),
+        domainType: domain.type,
+        old: domainName(old),
+        via,
+      })
+    : 0;
+  trace.enter(id);
+  let result = "0";
+  try {
+    for (const hook of state.hooks) {
+      hook.attach?.(device, domain, old);
+    }
+    yield* domain.attach(device, old);
+    iommuOf(device).attachDeferred = false;
+  } catch (error) {
+    result = error instanceof Failure ? error.errno : "oops";
+    throw error;
+  } finally {
+    if (trace.active) {
+      trace.emit("domain:attached", { device: device.name, domain: domainName(domain), result });
+    }
+    trace.leave();
+  }
+}
+
+/** Source: Linux 7.2 `__iommu_device_set_domain()`. */
+function* setDeviceDomain(
+  state: CoreState,
+  group: Group,
+  device: Device,
+  domain: Domain,
+  old: Domain | undefined,
+  options: SetDomainOptions,
+): Op<void> {
+  const iommu = iommuOf(device);
+  if (iommu.requireDirect && (domain.type === "BLOCKED" || domain === group.blockingDomain)) {
+    warn(
+      state,
+      "__iommu_device_set_domain",
+      `firmware has requested that ${device.name} retain its boot time mappings: it cannot be blocked`,
+    );
+    throw new Failure("EINVAL", `${device.name} has a direct region and cannot be blocked`);
+  }
+  if (iommu.attachDeferred) {
+    if (domain === group.defaultDomain) {
+      return;
+    }
+    iommu.attachDeferred = false;
+  }
+  try {
+    yield* attachDevice(state, device, domain, old, options.via);
+  } catch (error) {
+    const failure = errnoOf(error);
+    if (options.mustSucceed && group.blockingDomain !== undefined && group.blockingDomain !== domain) {
+      try {
+        yield* attachDevice(state, device, group.blockingDomain, old, options.via);
+      } catch (second) {
+        errnoOf(second);
+      }
+    }
+    throw failure;
+  }
+}
+
+/**
+ * Attaches a domain to every member of a group, in list order. The caller holds the group's mutex.
+ *
+ * Not atomic: members change one after another. Without `mustSucceed` the members already switched are attached back
+ * after a failure; the failing member is its driver's duty.
+ *
+ * Source: Linux 7.2 `__iommu_group_set_domain_internal()`.
+ *
+ * @throws KernelError EBUSY while a member is staged for reset; the driver's errno
+ */
+export function* setGroupDomain(
+  state: CoreState,
+  group: Group,
+  domain: Domain,
+  options: SetDomainOptions,
+): Op<void> {
+  if (group.domain === domain) {
+    return;
+  }
+  if (group.recoveryCount > 0 && !options.mustSucceed) {
+    throw new Failure("EBUSY", `a member of group ${group.id} is being reset`);
+  }
+  let failure: KernelError | undefined;
+  for (const [index, member] of group.members.entries()) {
+    if (member.blocked) {
+      continue;
+    }
+    try {
+      yield* setDeviceDomain(state, group, member.device, domain, group.domain, options);
+    } catch (error) {
+      failure = errnoOf(error);
+      if (!options.mustSucceed) {
+        yield* revert(state, group, index, domain, options.via);
+        throw failure;
+      }
+    }
+  }
+  group.domain = domain;
+  if (failure !== undefined) {
+    throw failure;
+  }
+}
+
+/** Attaches the members before `end` back to the group's domain. A device probed for the first time has none. */
+function* revert(state: CoreState, group: Group, end: number, failed: Domain, via: string): Op<void> {
+  const domain = group.domain;
+  if (domain === undefined) {
+    return;
+  }
+  for (const member of group.members.slice(0, end)) {
+    if (member.blocked) {
+      continue;
+    }
+    try {
+      yield* setDeviceDomain(state, group, member.device, domain, failed, { mustSucceed: true, via });
+    } catch (error) {
+      warn(state, "__iommu_group_set_domain_internal", `revert failed: ${errnoOf(error).message}`);
+    }
+  }
+}
+
+/** {@link setGroupDomain} for paths that cannot fail: a failure is a WARN. Source: `__iommu_group_set_domain_nofail()`. */
+export function* setGroupDomainNoFail(state: CoreState, group: Group, domain: Domain, via: string): Op<void> {
+  try {
+    yield* setGroupDomain(state, group, domain, { mustSucceed: true, via });
+  } catch (error) {
+    warn(state, "__iommu_group_set_domain_nofail", errnoOf(error).message);
+  }
+}
+
+/**
+ * The domain a claim and a reset attach: the driver's BLOCKED, else an empty paging domain.
+ *
+ * Source: Linux 7.2 `__iommu_group_alloc_blocking_domain()`.
+ */
+export function blockingDomain(group: Group): Domain {
+  if (group.blockingDomain !== undefined) {
+    return group.blockingDomain;
+  }
+  const device = group.members[0]?.device;
+  if (device === undefined) {
+    throw new Failure("ENODEV", `group ${group.id} is empty`);
+  }
+  const { driver } = iommuOf(device);
+  group.blockingDomain = driver.blocked ?? driver.allocPaging(device, { type: "UNMANAGED", pasid: false });
+  return group.blockingDomain;
+}

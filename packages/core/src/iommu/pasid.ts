@@ -1,0 +1,192 @@
+import { KernelError } from "../sim/errors.ts";
+import { withLock } from "../sim/lock.ts";
+import type { Op } from "../sim/op.ts";
+import type { Device } from "./device.ts";
+import type { Group, GroupDevice } from "./group.ts";
+import type { CoreState } from "./state.ts";
+import { domainName, errnoOf, groupOf, iommuOf, warn } from "./state.ts";
+import type { Domain, Pasid } from "./types.ts";
+
+/** Calls the driver for one device and traces its answer. */
+export function* setDevicePasid(
+  state: CoreState,
+  device: Device,
+  pasid: Pasid,
+  domain: Domain,
+  old: Domain | undefined,
+): Op<void> {
+  const { trace } = state;
+  if (domain.setPasid === undefined) {
+    throw new KernelError("EOPNOTSUPP", `${domainName(domain)} cannot be set on a PASID`);
+  }
+  const id = trace.active
+    ? trace.emit("pasid:set", {
+        device: device.name,
+        pasid,
+        domain: domainName(domain),
+        domainType: domain.type,
+        old: domainName(old),
+      })
+    : 0;
+  trace.enter(id);
+  let result = "0";
+  try {
+    for (const hook of state.hooks) {
+      hook.setPasid?.(device, pasid, domain, old);
+    }
+    yield* domain.setPasid(device, pasid, old);
+  } catch (error) {
+    result = error instanceof KernelError ? error.errno : "oops";
+    throw error;
+  } finally {
+    if (trace.active) {
+      trace.emit("pasid:done", { device: device.name, pasid, domain: domainName(domain), result });
+    }
+    trace.leave();
+  }
+}
+
+function capable(group: Group): GroupDevice[] {
+  return group.members.filter((member) => (member.device.iommu?.maxPasids ?? 0) > 0);
+}
+
+/** Source: Linux 7.2 `__iommu_remove_group_pasid()`, `iommu_remove_dev_pasid()`. */
+function* removeFrom(
+  state: CoreState,
+  members: readonly GroupDevice[],
+  pasid: Pasid,
+  domain: Domain,
+): Op<void> {
+  for (const { device, blocked } of members) {
+    const blocking = iommuOf(device).driver.blocked;
+    if (blocked || blocking === undefined) {
+      continue;
+    }
+    try {
+      yield* setDevicePasid(state, device, pasid, blocking, domain);
+    } catch (error) {
+      warn(state, "iommu_remove_dev_pasid", errnoOf(error).message);
+    }
+  }
+}
+
+/** Sets a PASID on all capable members; on failure the members already switched get their old domain back. */
+function* setGroupPasid(
+  state: CoreState,
+  group: Group,
+  pasid: Pasid,
+  domain: Domain,
+  old: Domain | undefined,
+): Op<void> {
+  const members = capable(group);
+  for (const [index, { device }] of members.entries()) {
+    try {
+      yield* setDevicePasid(state, device, pasid, domain, old);
+    } catch (error) {
+      const failure = errnoOf(error);
+      yield* rollBack(state, members.slice(0, index), pasid, domain, old);
+      throw failure;
+    }
+  }
+}
+
+function* rollBack(
+  state: CoreState,
+  switched: readonly GroupDevice[],
+  pasid: Pasid,
+  domain: Domain,
+  old: Domain | undefined,
+): Op<void> {
+  for (const member of switched) {
+    if (old !== undefined) {
+      try {
+        yield* setDevicePasid(state, member.device, pasid, old, domain);
+        continue;
+      } catch (error) {
+        warn(state, "__iommu_set_group_pasid", errnoOf(error).message);
+      }
+    }
+    yield* removeFrom(state, [member], pasid, domain);
+  }
+}
+
+function checkCommon(group: Group, device: Device, pasid: Pasid, domain: Domain): void {
+  const { driver } = iommuOf(device);
+  if (domain.setPasid === undefined || driver.blocked?.setPasid === undefined) {
+    throw new KernelError("EOPNOTSUPP", `${domainName(domain)} cannot be set on a PASID of ${device.name}`);
+  }
+  if (domain.driver !== driver || pasid === 0) {
+    throw new KernelError("EINVAL", `PASID ${pasid} of ${device.name}`);
+  }
+  if (group.recoveryCount > 0) {
+    throw new KernelError("EBUSY", `a member of group ${group.id} is being reset`);
+  }
+}
+
+/**
+ * Attaches a domain to a PASID of every PASID-capable member of the device's group.
+ *
+ * Source: Linux 7.2 `iommu_attach_device_pasid()`.
+ *
+ * @throws KernelError ENODEV, EOPNOTSUPP, EINVAL (PASID out of range), EBUSY (in use, or a reset is on), the driver's
+ */
+export function* attachPasid(state: CoreState, domain: Domain, device: Device, pasid: Pasid): Op<void> {
+  const group = groupOf(device);
+  checkAttachable(device, domain);
+  yield* withLock(group.mutex, function* () {
+    checkCommon(group, device, pasid, domain);
+    for (const member of capable(group)) {
+      if (pasid >= iommuOf(member.device).maxPasids) {
+        throw new KernelError("EINVAL", `PASID ${pasid} is beyond what ${member.device.name} can send`);
+      }
+    }
+    if (group.pasids.has(pasid)) {
+      throw new KernelError("EBUSY", `PASID ${pasid} of group ${group.id} is in use`);
+    }
+    yield* setGroupPasid(state, group, pasid, domain, undefined);
+    group.pasids.set(pasid, domain);
+  });
+}
+
+function checkAttachable(device: Device, domain: Domain): void {
+  if (device.iommu === undefined) {
+    throw new KernelError("EOPNOTSUPP", `no IOMMU driver serves ${device.name}`);
+  }
+  if (domain.setPasid === undefined) {
+    throw new KernelError("EOPNOTSUPP", `${domainName(domain)} cannot be set on a PASID`);
+  }
+}
+
+/**
+ * Replaces the domain of a PASID.
+ *
+ * Source: Linux 7.2 `iommu_replace_device_pasid()`.
+ *
+ * @throws KernelError as {@link attachPasid}; EINVAL when nothing is attached or the same domain is
+ */
+export function* replacePasid(state: CoreState, domain: Domain, device: Device, pasid: Pasid): Op<void> {
+  const group = groupOf(device);
+  checkAttachable(device, domain);
+  yield* withLock(group.mutex, function* () {
+    checkCommon(group, device, pasid, domain);
+    const old = group.pasids.get(pasid);
+    if (old === undefined || old === domain) {
+      throw new KernelError("EINVAL", `PASID ${pasid} of group ${group.id} has nothing to replace`);
+    }
+    yield* setGroupPasid(state, group, pasid, domain, old);
+    group.pasids.set(pasid, domain);
+  });
+}
+
+/** Takes a PASID away. Cannot fail. Source: Linux 7.2 `iommu_detach_device_pasid()`. */
+export function* detachPasid(state: CoreState, device: Device, pasid: Pasid): Op<void> {
+  const group = groupOf(device);
+  yield* withLock(group.mutex, function* () {
+    const domain = group.pasids.get(pasid);
+    if (domain === undefined) {
+      return;
+    }
+    yield* removeFrom(state, capable(group), pasid, domain);
+    group.pasids.delete(pasid);
+  });
+}

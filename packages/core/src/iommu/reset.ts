@@ -1,0 +1,132 @@
+import { KernelError } from "../sim/errors.ts";
+import { withLock } from "../sim/lock.ts";
+import type { Op } from "../sim/op.ts";
+import { attachDevice, blockingDomain } from "./attach.ts";
+import type { Device } from "./device.ts";
+import { setDevicePasid } from "./pasid.ts";
+import type { CoreState } from "./state.ts";
+import { errnoOf, warn } from "./state.ts";
+
+function pasidsInOrder(pasids: ReadonlyMap<number, unknown>): number[] {
+  return [...pasids.keys()].toSorted((a, b) => a - b);
+}
+
+/**
+ * Parks a function on the blocking domain before it is reset: RID first, then its PASIDs. `group->domain` and the
+ * PASID table keep what they held. Does nothing for a function without usable ATS.
+ *
+ * Source: Linux 7.2 `pci_dev_reset_iommu_prepare()`.
+ *
+ * @throws KernelError ENODEV, or the driver's answer to the blocking attach
+ */
+export function* resetPrepare(state: CoreState, device: Device): Op<void> {
+  const { group } = device;
+  if (!device.bus.atsSupported() || group === undefined || device.iommu === undefined) {
+    return;
+  }
+  const iommu = device.iommu;
+  yield* withLock(group.mutex, function* () {
+    const member = group.member(device);
+    if (member === undefined) {
+      warn(state, "pci_dev_reset_iommu_prepare", `${device.name} is not in its group`);
+      throw new KernelError("ENODEV", device.name);
+    }
+    member.resetDepth += 1;
+    if (state.trace.active) {
+      state.trace.emit("reset:prepare", { device: device.name, depth: member.resetDepth });
+    }
+    if (member.resetDepth > 1) {
+      return;
+    }
+    try {
+      const blocking = blockingDomain(group);
+      if (group.domain !== blocking) {
+        yield* attachDevice(state, device, blocking, group.domain, "reset");
+      }
+      member.blocked = true;
+    } catch (error) {
+      member.resetDepth -= 1;
+      throw error;
+    }
+    const blocked = iommu.driver.blocked;
+    if (iommu.maxPasids > 0 && blocked !== undefined) {
+      for (const pasid of pasidsInOrder(group.pasids)) {
+        try {
+          yield* setDevicePasid(state, device, pasid, blocked, group.pasids.get(pasid));
+        } catch (error) {
+          warn(state, "pci_dev_reset_iommu_prepare", errnoOf(error).message);
+        }
+      }
+    }
+    group.recoveryCount += 1;
+  });
+  for (const hook of state.hooks) {
+    hook.reset?.(device, "prepare");
+  }
+}
+
+/**
+ * Attaches what the group holds now to the function again: RID first, then PASIDs. Failures only warn, and `blocked` is
+ * cleared all the same.
+ *
+ * Source: Linux 7.2 `pci_dev_reset_iommu_done()`.
+ */
+export function* resetDone(state: CoreState, device: Device): Op<void> {
+  const { group } = device;
+  if (!device.bus.atsSupported() || group === undefined || device.iommu === undefined) {
+    return;
+  }
+  const iommu = device.iommu;
+  yield* withLock(group.mutex, function* () {
+    const member = group.member(device);
+    if (member === undefined || member.resetDepth === 0) {
+      warn(state, "pci_dev_reset_iommu_done", `${device.name} was not prepared`);
+      return;
+    }
+    member.resetDepth -= 1;
+    if (state.trace.active) {
+      state.trace.emit("reset:done", { device: device.name, depth: member.resetDepth });
+    }
+    if (member.resetDepth > 0) {
+      return;
+    }
+    const blocking = group.blockingDomain;
+    if (blocking === undefined) {
+      warn(state, "pci_dev_reset_iommu_done", `group ${group.id} has no blocking domain`);
+      return;
+    }
+    for (const sibling of group.members) {
+      if (sibling !== member && sibling.blocked && sibling.device.bus.sharesAlias(device.bus)) {
+        warn(state, "pci_dev_reset_iommu_done", `DMA-aliased sibling ${sibling.device.name} may be unblocked too early`);
+      }
+    }
+    if (group.domain !== undefined && group.domain !== blocking) {
+      try {
+        yield* attachDevice(state, device, group.domain, blocking, "reset");
+      } catch (error) {
+        warn(state, "pci_dev_reset_iommu_done", errnoOf(error).message);
+      }
+    }
+    member.blocked = false;
+    if (iommu.maxPasids > 0) {
+      for (const pasid of pasidsInOrder(group.pasids)) {
+        const domain = group.pasids.get(pasid);
+        try {
+          if (domain !== undefined) {
+            yield* setDevicePasid(state, device, pasid, domain, blocking);
+          }
+        } catch (error) {
+          warn(state, "pci_dev_reset_iommu_done", errnoOf(error).message);
+        }
+      }
+    }
+    if (group.recoveryCount === 0) {
+      warn(state, "pci_dev_reset_iommu_done", `group ${group.id} was not recovering`);
+    } else {
+      group.recoveryCount -= 1;
+    }
+  });
+  for (const hook of state.hooks) {
+    hook.reset?.(device, "done");
+  }
+}
