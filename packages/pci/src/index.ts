@@ -3,7 +3,62 @@
  *
  * @packageDocumentation
  */
-export { type CompletionStatus, type Delivery, type IommuHardware, type PageRequest, type RootComplex, TranslateResult } from "./fabric/iommu-hardware.ts";
+export { type CapabilityEntry, type CapabilityLists } from "./config-space/capability-list.ts";
+export {
+  type AcsOptions,
+  type AtsOptions,
+  type CxlDeviceOptions,
+  type CxlPortOptions,
+  type PasidOptions,
+  type PriOptions,
+  type SriovOptions,
+} from "./config-space/capability-options.ts";
+export { ConfigSpace, type ConfigWriteListener } from "./config-space/config-space.ts";
+export {
+  CXL_DVSEC_DEVICE,
+  CXL_DVSEC_FLEX_BUS,
+  CXL_DVSEC_PORT,
+  DVSEC_VENDOR_CXL,
+} from "./config-space/dvsec-layouts.ts";
+export {
+  EXT_CAP_ID_ACS,
+  EXT_CAP_ID_AER,
+  EXT_CAP_ID_ARI,
+  EXT_CAP_ID_ATS,
+  EXT_CAP_ID_DVSEC,
+  EXT_CAP_ID_PASID,
+  EXT_CAP_ID_PRI,
+  EXT_CAP_ID_SRIOV,
+  EXT_CAP_ID_VSEC,
+} from "./config-space/extended-layouts.ts";
+export {
+  type EndpointOptions,
+  type FunctionOptions,
+  type PortOptions,
+  type SwitchPortOptions,
+  endpointConfig,
+  rootPortConfig,
+  switchPortConfig,
+} from "./config-space/function-config.ts";
+export { type RegisterReader } from "./config-space/register-layout.ts";
+export { type ConfigReset } from "./config-space/register-map.ts";
+export {
+  CAP_ID_AF,
+  CAP_ID_EXP,
+  CAP_ID_MSI,
+  CAP_ID_MSIX,
+  CAP_ID_PCIX,
+  CAP_ID_PM,
+  PCIE_TYPE,
+} from "./config-space/standard-layouts.ts";
+export {
+  type CompletionStatus,
+  type Delivery,
+  type IommuHardware,
+  type PageRequest,
+  type RootComplex,
+  TranslateResult,
+} from "./fabric/iommu-hardware.ts";
 export {
   AT_MASK,
   AT_TRANSLATED,

@@ -1,0 +1,230 @@
+import { InputError } from "@iommu-lab/core";
+import type { ConfigBuilder } from "./config-builder.ts";
+import { CXL_DVSEC_DEVICE, CXL_DVSEC_FLEX_BUS, CXL_DVSEC_PORT, DVSEC_VENDOR_CXL } from "./dvsec-layouts.ts";
+import {
+  EXT_CAP_ID_ACS,
+  EXT_CAP_ID_ARI,
+  EXT_CAP_ID_ATS,
+  EXT_CAP_ID_DVSEC,
+  EXT_CAP_ID_PASID,
+  EXT_CAP_ID_PRI,
+  EXT_CAP_ID_SRIOV,
+} from "./extended-layouts.ts";
+import { CAP_ID_EXP, CAP_ID_MSI, CAP_ID_PM } from "./standard-layouts.ts";
+
+/** The ATS capability of a function. */
+export interface AtsOptions {
+  /** Invalidate Queue Depth, 1 to 32 (32 is encoded as 0). */
+  readonly queueDepth: number;
+  /** Page Aligned Request; true when absent. Without it Linux enables ATS on no IOMMU that needs it. */
+  readonly pageAligned?: boolean;
+  /** Smallest Translation Unit as firmware left it, 0 to 31: 2^(12+stu) bytes. */
+  readonly stu?: number;
+  /** Global Invalidate Supported. */
+  readonly globalInvalidate?: boolean;
+  /** Relaxed Ordering Supported. */
+  readonly relaxedOrdering?: boolean;
+}
+
+/** The Page Request Interface of a function. */
+export interface PriOptions {
+  /** Outstanding Page Request Capacity; 32 when absent. */
+  readonly capacity?: number;
+  /** PRG Response PASID Required; true when absent. */
+  readonly responsePasidRequired?: boolean;
+}
+
+/** The PASID capability of a function. */
+export interface PasidOptions {
+  /** Max PASID Width, 0 to 20 bits. */
+  readonly width: number;
+  /** Execute Permission Supported. */
+  readonly exec?: boolean;
+  /** Privileged Mode Supported. */
+  readonly priv?: boolean;
+}
+
+/** The ACS registers of a function or port, as numbers in the layout of PCIe 6.0 §7.7.11 (SV 0, TB 1, RR 2, CR 3, UF 4, EC 5, DT 6). */
+export interface AcsOptions {
+  /** ACS Capability register. */
+  readonly capability: number;
+  /** ACS Control register; 0 when absent. */
+  readonly control?: number;
+}
+
+/** The SR-IOV capability of a physical function. */
+export interface SriovOptions {
+  /** InitialVFs and TotalVFs. */
+  readonly totalVfs: number;
+  /** First VF Offset; 1 when absent. */
+  readonly firstVfOffset?: number;
+  /** VF Stride; 1 when absent. */
+  readonly vfStride?: number;
+  /** VF Device ID. */
+  readonly vfDevice: number;
+}
+
+/** The PCIe DVSEC for CXL devices. */
+export interface CxlDeviceOptions {
+  /** Cache_Capable: the device uses CXL.cache (Type 1 or 2). */
+  readonly cache: boolean;
+  /** IO_Capable; true when absent. */
+  readonly io?: boolean;
+  /** Mem_Capable: the device has CXL.mem (Type 2 or 3). */
+  readonly mem: boolean;
+  /** Cache_Enable as firmware left it. */
+  readonly cacheEnabled?: boolean;
+  /** Mem_Enable as firmware left it. */
+  readonly memEnabled?: boolean;
+  /** HDM_Count, 0 to 2; 1 when absent and `mem`. */
+  readonly hdmCount?: number;
+  /** Cache Writeback and Invalidate Capable; true when absent and `cache`. */
+  readonly cacheWritebackInvalidate?: boolean;
+  /** CXL Reset Capable; true when absent. */
+  readonly reset?: boolean;
+}
+
+/** The CXL DVSEC for ports. */
+export interface CxlPortOptions {
+  /** Unmask SBR: a secondary bus reset reaches the CXL device below. */
+  readonly unmaskSbr?: boolean;
+}
+
+/** The PCI Express capability. */
+export interface PcieOptions {
+  /** Device/Port Type, see `PCIE_TYPE`. */
+  readonly type: number;
+  /** Function Level Reset Capability. */
+  readonly flr: boolean;
+  /** End-End TLP Prefix Supported, which requests with a PASID need. */
+  readonly endEndTlpPrefix: boolean;
+  /** ARI Forwarding Supported (ports). */
+  readonly ariForwarding: boolean;
+  /** Slot Implemented (ports). */
+  readonly slot: boolean;
+}
+
+/** Appends Power Management version 3 with No_Soft_Reset. */
+export function addPowerManagement(to: ConfigBuilder): void {
+  const at = to.standard(CAP_ID_PM, 8);
+  to.set16(at + 2, 0x0003);
+  to.set16(at + 4, 0x0008);
+}
+
+/** Appends a 64-bit MSI capability with masking. */
+export function addMsi(to: ConfigBuilder): void {
+  const at = to.standard(CAP_ID_MSI, 0x18);
+  to.set16(at + 2, 0x0180);
+}
+
+/** Appends the PCI Express capability, version 2. */
+export function addPcie(to: ConfigBuilder, options: PcieOptions): void {
+  const at = to.standard(CAP_ID_EXP, 0x3c);
+  to.set16(at + 2, 0x0002 | (options.type << 4) | (options.slot ? 0x100 : 0));
+  to.set32(at + 4, (0x8000 | (options.flr ? 0x1000_0000 : 0)) >>> 0);
+  // Reset values of Device Control: relaxed ordering and no-snoop allowed, 512-byte reads.
+  to.set16(at + 8, 0x2810);
+  to.set32(at + 0x24, (options.endEndTlpPrefix ? 0x0060_0000 : 0) | (options.ariForwarding ? 0x20 : 0));
+}
+
+/** Appends ATS, disabled. */
+export function addAts(to: ConfigBuilder, options: AtsOptions): void {
+  const { queueDepth, stu = 0 } = options;
+  expectRange("ats.queueDepth", queueDepth, 1, 32);
+  expectRange("ats.stu", stu, 0, 31);
+  const at = to.extended(EXT_CAP_ID_ATS, 1, 8);
+  to.set16(
+    at + 4,
+    (queueDepth & 0x1f) |
+      ((options.pageAligned ?? true) ? 0x20 : 0) |
+      (options.globalInvalidate === true ? 0x40 : 0) |
+      (options.relaxedOrdering === true ? 0x80 : 0),
+  );
+  to.set16(at + 6, stu);
+}
+
+/** Appends PASID, disabled. */
+export function addPasid(to: ConfigBuilder, options: PasidOptions): void {
+  expectRange("pasid.width", options.width, 0, 20);
+  const at = to.extended(EXT_CAP_ID_PASID, 1, 8);
+  to.set16(at + 4, (options.width << 8) | (options.exec === true ? 2 : 0) | (options.priv === true ? 4 : 0));
+}
+
+/** Appends PRI, disabled and stopped. */
+export function addPri(to: ConfigBuilder, options: PriOptions): void {
+  const at = to.extended(EXT_CAP_ID_PRI, 1, 16);
+  to.set16(at + 6, 0x0100 | ((options.responsePasidRequired ?? true) ? 0x8000 : 0));
+  to.set32(at + 8, options.capacity ?? 32);
+}
+
+/** Appends ACS. */
+export function addAcs(to: ConfigBuilder, options: AcsOptions): void {
+  const at = to.extended(EXT_CAP_ID_ACS, 1, 12);
+  to.set16(at + 4, options.capability);
+  to.set16(at + 6, options.control ?? 0);
+}
+
+/** Appends ARI with the number of the next function, 0 for none. */
+export function addAri(to: ConfigBuilder, nextFunction: number): void {
+  const at = to.extended(EXT_CAP_ID_ARI, 1, 8);
+  to.set16(at + 4, nextFunction << 8);
+}
+
+/** Appends SR-IOV with no VF enabled. */
+export function addSriov(to: ConfigBuilder, options: SriovOptions): void {
+  const at = to.extended(EXT_CAP_ID_SRIOV, 1, 0x40);
+  to.set16(at + 0xc, options.totalVfs);
+  to.set16(at + 0xe, options.totalVfs);
+  to.set16(at + 0x14, options.firstVfOffset ?? 1);
+  to.set16(at + 0x16, options.vfStride ?? 1);
+  to.set16(at + 0x1a, options.vfDevice);
+  to.set32(at + 0x1c, 0x553);
+  to.set32(at + 0x20, 1);
+}
+
+/** Appends the DVSECs of a CXL device: the device itself and its Flex Bus port. */
+export function addCxlDevice(to: ConfigBuilder, options: CxlDeviceOptions): void {
+  const io = options.io ?? true;
+  const hdmCount = options.hdmCount ?? (options.mem ? 1 : 0);
+  expectRange("cxl.hdmCount", hdmCount, 0, 2);
+  const protocols = (options.cache ? 1 : 0) | (io ? 2 : 0) | (options.mem ? 4 : 0);
+  const at = addDvsec(to, CXL_DVSEC_DEVICE, 2, 0x3c);
+  to.set16(
+    at + 0xa,
+    protocols |
+      (hdmCount << 4) |
+      ((options.cacheWritebackInvalidate ?? options.cache) ? 0x40 : 0) |
+      ((options.reset ?? true) ? 0x80 : 0),
+  );
+  to.set16(at + 0xc, (options.cacheEnabled === true ? 1 : 0) | (io ? 2 : 0) | (options.memEnabled === true ? 4 : 0));
+  addFlexBus(to, protocols);
+}
+
+/** Appends the DVSECs of a CXL root port or switch downstream port. */
+export function addCxlPort(to: ConfigBuilder, options: CxlPortOptions): void {
+  const at = addDvsec(to, CXL_DVSEC_PORT, 0, 0x28);
+  to.set16(at + 0xa, 1);
+  to.set16(at + 0xc, options.unmaskSbr === true ? 1 : 0);
+  addFlexBus(to, 7);
+}
+
+function addFlexBus(to: ConfigBuilder, protocols: number): void {
+  const at = addDvsec(to, CXL_DVSEC_FLEX_BUS, 2, 0x20);
+  for (const register of [0xa, 0xc, 0xe]) {
+    to.set16(at + register, protocols | 0x20);
+  }
+}
+
+function addDvsec(to: ConfigBuilder, id: number, revision: number, length: number): number {
+  const at = to.extended(EXT_CAP_ID_DVSEC, 1, length);
+  to.set16(at + 4, DVSEC_VENDOR_CXL);
+  to.set16(at + 6, revision | (length << 4));
+  to.set16(at + 8, id);
+  return at;
+}
+
+function expectRange(what: string, value: number, low: number, high: number): void {
+  if (!Number.isInteger(value) || value < low || value > high) {
+    throw new InputError(`${what} is ${value}, expected ${low} to ${high}`);
+  }
+}

@@ -1,0 +1,77 @@
+import { InputError } from "@iommu-lab/core";
+
+/**
+ * 4096 bytes of config space in the making: a header, and two capability lists that grow in the order of the calls.
+ */
+export class ConfigBuilder {
+  readonly #bytes = new Uint8Array(4096);
+  #standardLink = 0x34;
+  #standardNext = 0x40;
+  #extendedLink = 0;
+  #extendedNext = 0x100;
+
+  /** Writes one byte. */
+  set8(offset: number, value: number): void {
+    this.#bytes[offset] = value;
+  }
+
+  /** Writes two bytes, little-endian. */
+  set16(offset: number, value: number): void {
+    this.set8(offset, value);
+    this.set8(offset + 1, value >>> 8);
+  }
+
+  /** Writes four bytes, little-endian. */
+  set32(offset: number, value: number): void {
+    this.set16(offset, value);
+    this.set16(offset + 2, value >>> 16);
+  }
+
+  /**
+   * Appends a capability to the standard list and returns its offset.
+   *
+   * @throws InputError when the 256 bytes are full
+   */
+  standard(id: number, length: number): number {
+    const at = this.#standardNext;
+    if (at + length > 0x100) {
+      throw new InputError(`capability 0x${id.toString(16)} of ${length} bytes does not fit into 256 bytes`);
+    }
+    this.set8(this.#standardLink, at);
+    this.set8(at, id);
+    this.set8(0x06, 0x10);
+    this.#standardLink = at + 1;
+    this.#standardNext = align(at + length, 0x10);
+    return at;
+  }
+
+  /**
+   * Appends a capability to the extended list and returns its offset.
+   *
+   * @throws InputError when the 4096 bytes are full
+   */
+  extended(id: number, version: number, length: number): number {
+    const at = this.#extendedNext;
+    if (at + length > this.#bytes.length) {
+      throw new InputError(`extended capability 0x${id.toString(16)} of ${length} bytes does not fit into 4096 bytes`);
+    }
+    if (this.#extendedLink !== 0) {
+      const version16 = (this.#bytes[this.#extendedLink + 2] ?? 0) & 0xf;
+      this.set16(this.#extendedLink + 2, version16 | (at << 4));
+    }
+    this.set16(at, id);
+    this.set16(at + 2, version);
+    this.#extendedLink = at;
+    this.#extendedNext = align(at + length, 0x10);
+    return at;
+  }
+
+  /** The bytes so far. */
+  bytes(): Uint8Array {
+    return this.#bytes.slice();
+  }
+}
+
+function align(value: number, to: number): number {
+  return Math.ceil(value / to) * to;
+}
