@@ -21,7 +21,15 @@ export type {
 export { IommuCore } from "./iommu/core.ts";
 export { DmaApi } from "./iommu/dma-api.ts";
 export { Process } from "./iommu/process.ts";
-export { type PageTableFormat, PROT_MMIO, PROT_NOEXEC, PROT_PRIV, PROT_READ, PROT_WRITE, type Word64 } from "./page-table/format.ts";
+export {
+  type PageTableFormat,
+  PROT_MMIO,
+  PROT_NOEXEC,
+  PROT_PRIV,
+  PROT_READ,
+  PROT_WRITE,
+  type Word64,
+} from "./page-table/format.ts";
 export { type Mapping, PageTable } from "./page-table/page-table.ts";
 export { x86_64 } from "./page-table/x86-64.ts";
 export { type Platform, type PlatformOptions, createPlatform } from "./platform.ts";
@@ -36,8 +44,31 @@ export type { Basis, TraceEvent, TraceEventName, TraceEvents, TraceHeader } from
 export { Lock, type LockMode, type LockOwner, withLock } from "./sim/lock.ts";
 export { type Allocation, type MemoryOptions, PhysicalMemory } from "./sim/memory.ts";
 export { Mmio, type MmioRegion } from "./sim/mmio.ts";
-export { type Acquire, type Condition, type Op, type Preempt, type Sleep, type Suspend, type Until, preempt, sleep, waitUntil } from "./sim/op.ts";
+export {
+  type Acquire,
+  type Condition,
+  type Op,
+  type Preempt,
+  type Sleep,
+  type Suspend,
+  type Until,
+  preempt,
+  sleep,
+  waitUntil,
+} from "./sim/op.ts";
 export { Recorder } from "./sim/recorder.ts";
-export { DeadlockError, type NamedOp, type Outcome, Scheduler } from "./sim/scheduler.ts";
+export { DeadlockError, type NamedOp, type Outcome, Scheduler, type StartedOp } from "./sim/scheduler.ts";
 export { Trace, type TraceContext } from "./sim/trace.ts";
-export { BOOT, type BootStep, CLOCK, HOOKS, IOMMU_CORE, KERNEL, MEMORY, MMIO, type Plugin, SCHEDULER, TRACE } from "./tokens.ts";
+export {
+  BOOT,
+  type BootStep,
+  CLOCK,
+  HOOKS,
+  IOMMU_CORE,
+  KERNEL,
+  MEMORY,
+  MMIO,
+  type Plugin,
+  SCHEDULER,
+  TRACE,
+} from "./tokens.ts";

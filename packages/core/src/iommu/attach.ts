@@ -105,12 +105,7 @@ function* setDeviceDomain(
  *
  * @throws KernelError EBUSY while a member is staged for reset; the driver's errno
  */
-export function* setGroupDomain(
-  state: CoreState,
-  group: Group,
-  domain: Domain,
-  options: SetDomainOptions,
-): Op<void> {
+export function* setGroupDomain(state: CoreState, group: Group, domain: Domain, options: SetDomainOptions): Op<void> {
   if (group.domain === domain) {
     return;
   }

@@ -46,8 +46,30 @@ export function globalDefaultType(state: CoreState, device: Device): DefaultType
  * @throws KernelError EINVAL when a request contradicts a driver's wish
  */
 function groupType(state: CoreState, group: Group, target: DefaultType | undefined): DefaultType | undefined {
+  const wish = trustedWish(state, group);
+  if (target !== undefined) {
+    if (wish !== undefined && wish !== target) {
+      throw new KernelError("EINVAL", `group ${group.id} needs ${wish}, ${target} was asked for`);
+    }
+    return target;
+  }
+  const chosen = isDefaultType(wish) ? wish : undefined;
+  for (const hook of state.hooks) {
+    const other = hook.defaultDomain?.(group, chosen ?? "DMA");
+    if (isDefaultType(other)) {
+      return other;
+    }
+  }
+  return chosen;
+}
+
+function isDefaultType(type: DomainType | undefined): type is DefaultType {
+  return type === "IDENTITY" || type === "DMA" || type === "DMA-FQ";
+}
+
+/** What the drivers of the members insist on; of two different wishes IDENTITY wins. */
+function driverWish(state: CoreState, group: Group): DomainType | undefined {
   let wish: DomainType | undefined;
-  let untrusted: Device | undefined;
   for (const { device } of group.members) {
     const one = iommuOf(device).driver.defaultDomainType?.(device);
     if (one !== undefined && wish !== undefined && one !== wish) {
@@ -56,30 +78,22 @@ function groupType(state: CoreState, group: Group, target: DefaultType | undefin
     } else {
       wish = wish ?? one;
     }
-    if (device.bus.untrusted) {
-      untrusted = device;
-    }
   }
-  if (untrusted !== undefined) {
-    if (wish !== undefined && wish !== "DMA") {
-      throw new KernelError("EINVAL", `${untrusted.name} is not trusted, but its driver wants ${wish}: refusing to probe`);
-    }
-    wish = "DMA";
+  return wish;
+}
+
+/** {@link driverWish}, and DMA for a group with an untrusted member. */
+function trustedWish(state: CoreState, group: Group): DomainType | undefined {
+  const wish = driverWish(state, group);
+  const untrusted = group.members.find(({ device }) => device.bus.untrusted);
+  if (untrusted === undefined) {
+    return wish;
   }
-  if (target !== undefined) {
-    if (wish !== undefined && wish !== target) {
-      throw new KernelError("EINVAL", `group ${group.id} needs ${wish}, ${target} was asked for`);
-    }
-    return target;
+  if (wish !== undefined && wish !== "DMA") {
+    const { name } = untrusted.device;
+    throw new KernelError("EINVAL", `${name} is not trusted, but its driver wants ${wish}: refusing to probe`);
   }
-  const chosen = wish === "IDENTITY" || wish === "DMA" || wish === "DMA-FQ" ? wish : undefined;
-  for (const hook of state.hooks) {
-    const other = hook.defaultDomain?.(group, chosen ?? "DMA");
-    if (other === "IDENTITY" || other === "DMA" || other === "DMA-FQ") {
-      return other;
-    }
-  }
-  return chosen;
+  return "DMA";
 }
 
 /**

@@ -51,12 +51,7 @@ function capable(group: Group): GroupDevice[] {
 }
 
 /** Source: Linux 7.2 `__iommu_remove_group_pasid()`, `iommu_remove_dev_pasid()`. */
-function* removeFrom(
-  state: CoreState,
-  members: readonly GroupDevice[],
-  pasid: Pasid,
-  domain: Domain,
-): Op<void> {
+function* removeFrom(state: CoreState, members: readonly GroupDevice[], pasid: Pasid, domain: Domain): Op<void> {
   for (const { device, blocked } of members) {
     const blocking = iommuOf(device).driver.blocked;
     if (blocked || blocking === undefined) {

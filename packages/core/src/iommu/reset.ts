@@ -3,9 +3,11 @@ import { withLock } from "../sim/lock.ts";
 import type { Op } from "../sim/op.ts";
 import { attachDevice, blockingDomain } from "./attach.ts";
 import type { Device } from "./device.ts";
+import type { Group, GroupDevice } from "./group.ts";
 import { setDevicePasid } from "./pasid.ts";
 import type { CoreState } from "./state.ts";
 import { errnoOf, warn } from "./state.ts";
+import type { Domain } from "./types.ts";
 
 function pasidsInOrder(pasids: ReadonlyMap<number, unknown>): number[] {
   return [...pasids.keys()].toSorted((a, b) => a - b);
@@ -76,7 +78,6 @@ export function* resetDone(state: CoreState, device: Device): Op<void> {
   if (!device.bus.atsSupported() || group === undefined || device.iommu === undefined) {
     return;
   }
-  const iommu = device.iommu;
   yield* withLock(group.mutex, function* () {
     const member = group.member(device);
     if (member === undefined || member.resetDepth === 0) {
@@ -87,46 +88,56 @@ export function* resetDone(state: CoreState, device: Device): Op<void> {
     if (state.trace.active) {
       state.trace.emit("reset:done", { device: device.name, depth: member.resetDepth });
     }
-    if (member.resetDepth > 0) {
-      return;
-    }
-    const blocking = group.blockingDomain;
-    if (blocking === undefined) {
-      warn(state, "pci_dev_reset_iommu_done", `group ${group.id} has no blocking domain`);
-      return;
-    }
-    for (const sibling of group.members) {
-      if (sibling !== member && sibling.blocked && sibling.device.bus.sharesAlias(device.bus)) {
-        warn(state, "pci_dev_reset_iommu_done", `DMA-aliased sibling ${sibling.device.name} may be unblocked too early`);
-      }
-    }
-    if (group.domain !== undefined && group.domain !== blocking) {
-      try {
-        yield* attachDevice(state, device, group.domain, blocking, "reset");
-      } catch (error) {
-        warn(state, "pci_dev_reset_iommu_done", errnoOf(error).message);
-      }
-    }
-    member.blocked = false;
-    if (iommu.maxPasids > 0) {
-      for (const pasid of pasidsInOrder(group.pasids)) {
-        const domain = group.pasids.get(pasid);
-        try {
-          if (domain !== undefined) {
-            yield* setDevicePasid(state, device, pasid, domain, blocking);
-          }
-        } catch (error) {
-          warn(state, "pci_dev_reset_iommu_done", errnoOf(error).message);
-        }
-      }
-    }
-    if (group.recoveryCount === 0) {
-      warn(state, "pci_dev_reset_iommu_done", `group ${group.id} was not recovering`);
-    } else {
-      group.recoveryCount -= 1;
+    if (member.resetDepth === 0) {
+      yield* unstage(state, group, member);
     }
   });
   for (const hook of state.hooks) {
     hook.reset?.(device, "done");
+  }
+}
+
+function* unstage(state: CoreState, group: Group, member: GroupDevice): Op<void> {
+  const { device } = member;
+  const blocking = group.blockingDomain;
+  if (blocking === undefined) {
+    warn(state, "pci_dev_reset_iommu_done", `group ${group.id} has no blocking domain`);
+    return;
+  }
+  for (const sibling of group.members) {
+    if (sibling !== member && sibling.blocked && sibling.device.bus.sharesAlias(device.bus)) {
+      warn(state, "pci_dev_reset_iommu_done", `DMA-aliased sibling ${sibling.device.name} may be unblocked too early`);
+    }
+  }
+  if (group.domain !== undefined && group.domain !== blocking) {
+    try {
+      yield* attachDevice(state, device, group.domain, blocking, "reset");
+    } catch (error) {
+      warn(state, "pci_dev_reset_iommu_done", errnoOf(error).message);
+    }
+  }
+  member.blocked = false;
+  yield* restorePasids(state, group, device, blocking);
+  if (group.recoveryCount === 0) {
+    warn(state, "pci_dev_reset_iommu_done", `group ${group.id} was not recovering`);
+  } else {
+    group.recoveryCount -= 1;
+  }
+}
+
+function* restorePasids(state: CoreState, group: Group, device: Device, blocking: Domain): Op<void> {
+  if (device.iommu === undefined || device.iommu.maxPasids === 0) {
+    return;
+  }
+  for (const pasid of pasidsInOrder(group.pasids)) {
+    const domain = group.pasids.get(pasid);
+    if (domain === undefined) {
+      continue;
+    }
+    try {
+      yield* setDevicePasid(state, device, pasid, domain, blocking);
+    } catch (error) {
+      warn(state, "pci_dev_reset_iommu_done", errnoOf(error).message);
+    }
   }
 }

@@ -48,7 +48,7 @@ export class PlatformHost {
 
   /** Registers a factory; it runs once, at the first {@link PlatformHost.get}. */
   provide<T>(key: Token<T>, factory: (host: PlatformHost) => T): void {
-    this.#container.register<T>(key as InjectionToken<T>, { useFactory: instanceCachingFactory(() => factory(this)) });
+    this.#container.register<T>(key, { useFactory: instanceCachingFactory(() => factory(this)) });
   }
 
   /** Whether a service is registered. */
@@ -61,7 +61,7 @@ export class PlatformHost {
     if (!this.has(key)) {
       throw new Error(`no plugin provides ${String(key.description)}`);
     }
-    return this.#container.resolve<T>(key as InjectionToken<T>);
+    return this.#container.resolve<T>(key);
   }
 
   /** Adds an element to the list kept under the token. */

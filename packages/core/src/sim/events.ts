@@ -4,7 +4,13 @@
  */
 export interface TraceEvents {
   /** A store to a device register of an IOMMU. */
-  "mmio:write": { readonly region: string; readonly offset: number; readonly size: 4 | 8; readonly value: number; readonly high?: number };
+  "mmio:write": {
+    readonly region: string;
+    readonly offset: number;
+    readonly size: 4 | 8;
+    readonly value: number;
+    readonly high?: number;
+  };
   /** A change of an in-memory structure that IOMMU hardware reads. `words` lists the whole structure, lowest word first. */
   "table:write": {
     readonly iommu: string;
@@ -19,9 +25,19 @@ export interface TraceEvents {
     readonly decoded: string;
   };
   /** A command or descriptor became visible to hardware. */
-  "command:submit": { readonly iommu: string; readonly opcode: string; readonly words: readonly string[]; readonly text: string };
+  "command:submit": {
+    readonly iommu: string;
+    readonly opcode: string;
+    readonly words: readonly string[];
+    readonly text: string;
+  };
   /** Hardware consumed it (`submit` = the event id of its submission, 0 when unknown). */
-  "command:complete": { readonly iommu: string; readonly opcode: string; readonly submit: number; readonly result: string };
+  "command:complete": {
+    readonly iommu: string;
+    readonly opcode: string;
+    readonly submit: number;
+    readonly result: string;
+  };
   /** A word was written to PCI config space by software. */
   "config:write": {
     readonly device: string;
@@ -32,7 +48,11 @@ export interface TraceEvents {
     readonly register: string;
   };
   /** Software set or cleared ATS, PRI or PASID Enable. `enabled` is what the register reads afterwards. */
-  "capability:enable": { readonly device: string; readonly capability: "ats" | "pri" | "pasid"; readonly enabled: boolean };
+  "capability:enable": {
+    readonly device: string;
+    readonly capability: "ats" | "pri" | "pasid";
+    readonly enabled: boolean;
+  };
   /** A request or message left its sender. `page` is the address without its low 12 bits. */
   tlp: {
     readonly kind: string;
@@ -43,7 +63,13 @@ export interface TraceEvents {
     readonly from: string;
   };
   /** What became of a request or message; `tlp` is its event id. */
-  "tlp:result": { readonly tlp: number; readonly status: string; readonly page?: number; readonly read?: boolean; readonly write?: boolean };
+  "tlp:result": {
+    readonly tlp: number;
+    readonly status: string;
+    readonly page?: number;
+    readonly read?: boolean;
+    readonly write?: boolean;
+  };
   /** IOMMU hardware refused a request. `recorded` says whether software can read a record of it. */
   fault: {
     readonly iommu: string;
@@ -57,7 +83,14 @@ export interface TraceEvents {
     readonly table: number;
   };
   /** An ATC took in, used up or lost entries. */
-  atc: { readonly device: string; readonly what: "fill" | "invalidate" | "clear" | "drop"; readonly page?: number; readonly pasid?: number; readonly entries: number; readonly reason?: string };
+  atc: {
+    readonly device: string;
+    readonly what: "fill" | "invalidate" | "clear" | "drop";
+    readonly page?: number;
+    readonly pasid?: number;
+    readonly entries: number;
+    readonly reason?: string;
+  };
   /** A CXL.cache access with a host physical address; no IOMMU sees it. */
   "cxl:cache": { readonly device: string; readonly page: number; readonly write: boolean; readonly result: string };
   /** A message-signalled interrupt was written. */
@@ -72,12 +105,29 @@ export interface TraceEvents {
   "group:default-domain": { readonly group: number; readonly domain: string; readonly domainType: string };
   "group:owner": { readonly group: number; readonly owner: string; readonly count: number };
   /** A driver's attach is about to run. */
-  "domain:attach": { readonly device: string; readonly domain: string; readonly domainType: string; readonly old: string; readonly via: string };
+  "domain:attach": {
+    readonly device: string;
+    readonly domain: string;
+    readonly domainType: string;
+    readonly old: string;
+    readonly via: string;
+  };
   /** The attach came back: `0` or an errno. */
   "domain:attached": { readonly device: string; readonly domain: string; readonly result: string };
-  "pasid:set": { readonly device: string; readonly pasid: number; readonly domain: string; readonly domainType: string; readonly old: string };
+  "pasid:set": {
+    readonly device: string;
+    readonly pasid: number;
+    readonly domain: string;
+    readonly domainType: string;
+    readonly old: string;
+  };
   "pasid:done": { readonly device: string; readonly pasid: number; readonly domain: string; readonly result: string };
-  "map:change": { readonly domain: string; readonly page: number; readonly count: number; readonly what: "map" | "unmap" };
+  "map:change": {
+    readonly domain: string;
+    readonly page: number;
+    readonly count: number;
+    readonly what: "map" | "unmap";
+  };
   "driver:bind": { readonly device: string; readonly driver: string; readonly result: string };
   "driver:unbind": { readonly device: string; readonly driver: string };
   "reset:prepare": { readonly device: string; readonly depth: number };

@@ -3,7 +3,7 @@ import { inOrder } from "./chooser.ts";
 import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 import type { LockOwner } from "./lock.ts";
-import type { Op, Suspend } from "./op.ts";
+import type { Condition, Op, Suspend } from "./op.ts";
 import { preempt } from "./op.ts";
 import type { Trace, TraceContext } from "./trace.ts";
 
@@ -15,6 +15,14 @@ export interface NamedOp<T> {
 
 /** How an operation ended. */
 export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown };
+
+/** An operation that a scheduler has taken in and may have halted. */
+export interface StartedOp<T> {
+  /** The name of its events. */
+  readonly name: string;
+  /** How it ended; undefined while it has not. */
+  readonly outcome: Outcome<T> | undefined;
+}
 
 /** No operation can go on, no engine has work, and no deadline is left. */
 export class DeadlockError extends Error {
@@ -111,31 +119,68 @@ export class Scheduler {
     return outcome.value;
   }
 
-  /** Runs several operations under a schedule. @returns their outcomes in the given order */
+  /**
+   * Runs several operations under a schedule.
+   *
+   * @returns their outcomes in the given order
+   * @throws DeadlockError when none can go on
+   */
   runAll<T>(ops: readonly NamedOp<T>[], chooser: Chooser = inOrder): Outcome<T>[] {
+    const tasks = ops.map(({ name, op }) => this.#task(name, op));
+    this.#loop(tasks, chooser, undefined);
+    this.settle();
+    return tasks.map((task) => task.outcome as Outcome<T>);
+  }
+
+  /**
+   * Takes an operation in without running it; {@link Scheduler.advance} runs it as far as wanted. It keeps its locks
+   * while it is halted.
+   */
+  start<T>(op: Op<T>, name: string = "kernel"): StartedOp<T> {
+    return this.#task(name, op) as unknown as StartedOp<T>;
+  }
+
+  /**
+   * Runs a started operation until it ends or `stop` holds; `stop` is looked at wherever the operation can lose the CPU.
+   * The hardware then finishes what is ready.
+   *
+   * @returns true when the operation has ended
+   * @throws whatever the operation throws; DeadlockError
+   */
+  advance<T>(started: StartedOp<T>, stop?: Condition): boolean {
+    const task = started as unknown as Task;
+    this.#loop([task], inOrder, stop);
+    this.settle();
+    const { outcome } = task;
+    if (outcome !== undefined && !outcome.ok) {
+      throw outcome.error;
+    }
+    return outcome !== undefined;
+  }
+
+  #task(name: string, op: Op<unknown>): Task {
+    const task = new Task(this.#nextId, name, op);
+    this.#nextId += 1;
+    return task;
+  }
+
+  #loop(tasks: readonly Task[], chooser: Chooser, stop: Condition | undefined): void {
     if (this.#running) {
       throw new Error("an operation is already running: use yield* inside it");
     }
     this.#running = true;
-    const tasks = ops.map(({ name, op }) => {
-      const task = new Task(this.#nextId, name, op);
-      this.#nextId += 1;
-      return task;
-    });
     try {
-      while (tasks.some((task) => task.outcome === undefined)) {
+      while (tasks.some((task) => task.outcome === undefined) && stop?.holds() !== true) {
         const choices = this.#choices(tasks);
         if (choices.length > 0) {
           this.#perform(choices[chooser.choose(choices)] ?? choices[0]);
-        } else if (!this.#advance(tasks)) {
+        } else if (!this.#moveClock(tasks)) {
           throw new DeadlockError(tasks.filter((task) => task.outcome === undefined).map(describeWait));
         }
       }
-      this.settle();
     } finally {
       this.#running = false;
     }
-    return tasks.map((task) => task.outcome as Outcome<T>);
   }
 
   /** Lets every engine that is ready work until none is. The clock does not move. */
@@ -169,16 +214,13 @@ export class Scheduler {
 
   #runnable(task: Task): boolean {
     const waiting = task.waiting;
-    switch (waiting.kind) {
-      case "preempt":
-        return true;
-      case "acquire":
-        return waiting.lock.free(waiting.mode);
-      case "until":
-        return waiting.condition.holds() || this.#clock.now >= task.until;
-      case "sleep":
-        return this.#clock.now >= task.until;
+    if (waiting.kind === "preempt") {
+      return true;
     }
+    if (waiting.kind === "acquire") {
+      return waiting.lock.free(waiting.mode);
+    }
+    return this.#clock.now >= task.until || (waiting.kind === "until" && waiting.condition.holds());
   }
 
   #perform(choice: Task | EngineSlot | undefined): void {
@@ -220,7 +262,7 @@ export class Scheduler {
   }
 
   /** Moves the clock to the next deadline. @returns false when there is none */
-  #advance(tasks: readonly Task[]): boolean {
+  #moveClock(tasks: readonly Task[]): boolean {
     let next = Infinity;
     for (const task of tasks) {
       if (task.outcome === undefined && (task.waiting.kind === "until" || task.waiting.kind === "sleep")) {
@@ -240,15 +282,9 @@ export class Scheduler {
 
 function describeWait(task: Task): string {
   const waiting = task.waiting;
-  switch (waiting.kind) {
-    case "acquire": {
-      const owners = waiting.lock.owners.map((owner) => owner.name).join(", ");
-      return `${task.name} waits for ${waiting.lock.name}, held by ${owners}`;
-    }
-    case "until":
-      return `${task.name} waits for ${waiting.condition.name}`;
-    case "preempt":
-    case "sleep":
-      return `${task.name} sleeps`;
+  if (waiting.kind === "acquire") {
+    const owners = waiting.lock.owners.map((owner) => owner.name).join(", ");
+    return `${task.name} waits for ${waiting.lock.name}, held by ${owners}`;
   }
+  return waiting.kind === "until" ? `${task.name} waits for ${waiting.condition.name}` : `${task.name} sleeps`;
 }
