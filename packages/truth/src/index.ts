@@ -1,1 +1,28 @@
-export {};
+/**
+ * Recordings of real kernels, and what they demand of a model.
+ *
+ * @packageDocumentation
+ */
+export { type AttachCommands, type Opcode, opcodeOf, recordedCommands, sameOpcodes } from "./commands.ts";
+export { type DeviceSnapshot, type DeviceView, type PhaseExpectation, expectations, snapshot } from "./expectation.ts";
+export { JsonField } from "./json-field.ts";
+export { type LifecycleEvent, type LifecycleKind, condense, observableKinds, recordedLifecycle } from "./lifecycle.ts";
+export { type WordMask, formatWord, maskTables, maskWord, maskWords, masksOf } from "./mask.ts";
+export { type PhaseOutput, parseOutput } from "./phase-output.ts";
+export {
+  type Phase,
+  RECORDING_SCHEMA,
+  type RecordedEvent,
+  type Recording,
+  parseRecording,
+  schemaOf,
+} from "./recording.ts";
+export {
+  type ControlWord,
+  type RecordedDevice,
+  type RecordedGroup,
+  type RecordedState,
+  type TableWords,
+  readState,
+} from "./state.ts";
+export { type TableKind, standingTexts, tableText } from "./table-text.ts";

@@ -1,0 +1,220 @@
+import type { Phase, RecordedEvent, Recording } from "./recording.ts";
+import type { TableKind } from "./table-text.ts";
+import { tableText } from "./table-text.ts";
+
+/** What kinds of events are compared, each in its order per device. */
+export type LifecycleKind =
+  | "attach"
+  | "attached"
+  | "ats-on"
+  | "ats-off"
+  | "pasid-on"
+  | "pasid-off"
+  | "pri-on"
+  | "pri-off"
+  | "reset"
+  | "bind"
+  | "unbind"
+  | "ste"
+  | "cd0"
+  | "context"
+  | "pasid0"
+  | "dte";
+
+/** One event in the life of a device, with addresses, numbers and times left out. */
+export interface LifecycleEvent {
+  /** Address of the device. */
+  readonly device: string;
+  readonly kind: LifecycleKind;
+  /** As it is compared and printed. */
+  readonly text: string;
+}
+
+/** Which traced functions must have been observable for the silence of a kind to mean something. */
+const SEEN_THROUGH: Readonly<Record<LifecycleKind, readonly string[]>> = {
+  attach: ["__iommu_attach_device"],
+  attached: ["__iommu_attach_device__ret"],
+  "ats-on": ["pci_enable_ats"],
+  "ats-off": ["pci_disable_ats"],
+  "pasid-on": ["pci_enable_pasid"],
+  "pasid-off": ["pci_disable_pasid"],
+  "pri-on": ["pci_enable_pri"],
+  "pri-off": ["pci_disable_pri"],
+  reset: ["pci_dev_reset_iommu_prepare", "pci_dev_reset_iommu_done"],
+  bind: ["iommu_device_use_default_domain__ret"],
+  unbind: ["iommu_device_unuse_default_domain"],
+  ste: ["arm_smmu_install_ste_for_dev"],
+  cd0: ["arm_smmu_write_cd_entry"],
+  context: ["domain_context_clear_one", "domain_context_mapping_one", "context_setup_pass_through"],
+  pasid0: ["intel_pasid_tear_down_entry", "intel_pasid_setup_first_level", "intel_pasid_setup_pass_through"],
+  dte: ["update_dte256"],
+};
+
+/** The kinds that a phase of a recording would have shown. */
+export function observableKinds(recording: Recording, phase: Phase): ReadonlySet<LifecycleKind> {
+  const probes = phase.index === 0 ? recording.bootProbes : recording.probes;
+  const kinds = Object.keys(SEEN_THROUGH) as LifecycleKind[];
+  return new Set(kinds.filter((kind) => SEEN_THROUGH[kind].every((name) => probes.has(name))));
+}
+
+/** Calls that stand for one event by themselves. */
+const CALLS: ReadonlyMap<string, readonly [LifecycleKind, string]> = new Map([
+  ["pci_enable_ats", ["ats-on", "ATS on"]],
+  ["pci_disable_ats", ["ats-off", "ATS off"]],
+  ["pci_enable_pasid", ["pasid-on", "PASID on"]],
+  ["pci_disable_pasid", ["pasid-off", "PASID off"]],
+  ["pci_enable_pri", ["pri-on", "PRI on"]],
+  ["pci_disable_pri", ["pri-off", "PRI off"]],
+  ["pci_dev_reset_iommu_prepare", ["reset", "reset prepare"]],
+  ["pci_dev_reset_iommu_done", ["reset", "reset done"]],
+  ["iommu_device_unuse_default_domain", ["unbind", "unbind"]],
+]);
+
+/** Returns that take their call's event back when it failed. At boot no returns were traced. */
+const RETURNS: ReadonlyMap<string, LifecycleKind> = new Map([
+  ["pci_enable_ats__ret", "ats-on"],
+  ["pci_enable_pasid__ret", "pasid-on"],
+  ["pci_enable_pri__ret", "pri-on"],
+]);
+
+/** Changes of a structure whose new words are arguments. */
+const WORDS: ReadonlyMap<string, readonly [TableKind, readonly string[]]> = new Map([
+  ["arm_smmu_install_ste_for_dev", ["ste", ["target0", "target1"]]],
+  ["arm_smmu_write_cd_entry", ["cd0", ["target0", "target1", "target2", "target3"]]],
+  ["update_dte256", ["dte", ["new0", "new1"]]],
+]);
+
+/** Changes of a structure that the function's name tells. */
+const EFFECTS: ReadonlyMap<string, readonly [TableKind, string]> = new Map([
+  ["domain_context_clear_one", ["context", "context cleared"]],
+  ["domain_context_mapping_one", ["context", "context translates"]],
+  ["context_setup_pass_through", ["context", "context passes through"]],
+  ["intel_pasid_tear_down_entry", ["pasid0", "PASID 0 cleared"]],
+  ["intel_pasid_setup_first_level", ["pasid0", "PASID 0 first stage"]],
+  ["intel_pasid_setup_second_level", ["pasid0", "PASID 0 second stage"]],
+  ["intel_pasid_setup_pass_through", ["pasid0", "PASID 0 passes through"]],
+]);
+
+const ERRNO_NAMES: ReadonlyMap<string, string> = new Map([
+  ["-1", "EPERM"],
+  ["-2", "ENOENT"],
+  ["-5", "EIO"],
+  ["-6", "ENXIO"],
+  ["-11", "EAGAIN"],
+  ["-12", "ENOMEM"],
+  ["-13", "EACCES"],
+  ["-16", "EBUSY"],
+  ["-17", "EEXIST"],
+  ["-19", "ENODEV"],
+  ["-22", "EINVAL"],
+  ["-25", "ENOTTY"],
+  ["-95", "EOPNOTSUPP"],
+  ["-110", "ETIMEDOUT"],
+]);
+
+/** The lifecycle events of a phase in order, all devices. Calls that say nothing about the order are left out. */
+export function recordedLifecycle(phase: Phase): readonly LifecycleEvent[] {
+  const events: LifecycleEvent[] = [];
+  // The return of an attach and of a bind names no device, and some table functions do not either. At boot only the
+  // tracepoint tells that an attach is over.
+  let attaching: string | undefined;
+  let attached: string | undefined;
+  let binding: string | undefined;
+  const add = (device: string | undefined, kind: LifecycleKind, text: string): void => {
+    if (device !== undefined) {
+      events.push({ device, kind, text });
+    }
+  };
+  for (const event of phase.events) {
+    const device = deviceOf(event);
+    const call = CALLS.get(event.name);
+    const failed = RETURNS.get(event.name);
+    if (event.name === "__iommu_attach_device") {
+      attaching = device;
+      attached = device;
+      add(device, "attach", attachText(typeOf(event.args.get("domain")), typeOf(event.args.get("old"))));
+    } else if (event.name === "__iommu_attach_device__ret") {
+      add(attached, "attached", `attached: ${resultOf(event)}`);
+      attaching = undefined;
+    } else if (event.name === "attach_device_to_domain") {
+      attaching = undefined;
+    } else if (event.name === "iommu_device_use_default_domain") {
+      binding = device;
+    } else if (event.name === "iommu_device_use_default_domain__ret") {
+      add(binding, "bind", `bind: ${resultOf(event)}`);
+    } else if (call !== undefined) {
+      add(device, ...call);
+    } else if (failed !== undefined && resultOf(event) !== "0") {
+      const index = events.findLastIndex((one) => one.kind === failed);
+      events.splice(index, index < 0 ? 0 : 1);
+    } else {
+      const change = attaching === undefined ? undefined : tableChange(event);
+      if (change !== undefined) {
+        add(device ?? attaching, ...change);
+      }
+    }
+  }
+  return events;
+}
+
+/** How an attach is printed, on either side. */
+export function attachText(type: string, old: string): string {
+  return `attach ${type} (was ${old})`;
+}
+
+/** The device that a call names in one of its arguments. */
+export function deviceOf(event: RecordedEvent): string | undefined {
+  return ["dev", "pdev", "master", "dev_data", "info"]
+    .map((name) => event.args.get(name))
+    .find((value) => value !== undefined);
+}
+
+/** `DMA_FQ#2` → `DMA-FQ`; `NULL` and nothing → `none`. */
+function typeOf(label: string | undefined): string {
+  return label === undefined || label === "NULL" ? "none" : label.replace(/#.*$/u, "").replace("_", "-");
+}
+
+function resultOf(event: RecordedEvent): string {
+  const value = event.args.get("ret") ?? "0";
+  return value === "0" ? "0" : (ERRNO_NAMES.get(value) ?? value);
+}
+
+/** Of entries with a PASID, number 0 alone stands for requests without one. */
+function tableChange(event: RecordedEvent): readonly [TableKind, string] | undefined {
+  if ((event.args.get("ssid") ?? event.args.get("pasid") ?? "0") !== "0") {
+    return undefined;
+  }
+  const written = WORDS.get(event.name);
+  if (written !== undefined) {
+    const [kind, names] = written;
+    return [
+      kind,
+      tableText(
+        kind,
+        names.map((name) => BigInt(event.args.get(name) ?? "0")),
+      ),
+    ];
+  }
+  return EFFECTS.get(event.name);
+}
+
+const TABLES: ReadonlySet<LifecycleKind> = new Set(["ste", "cd0", "context", "pasid0", "dte"]);
+
+/**
+ * Makes the events of one device comparable: a structure that is written in several steps counts once, with its final
+ * value, and a write that changes nothing does not count.
+ *
+ * @param standing the structures' texts before, by kind; it is brought up to date
+ */
+export function condense(events: readonly LifecycleEvent[], standing: Map<LifecycleKind, string>): LifecycleEvent[] {
+  return events.filter((event, index) => {
+    if (!TABLES.has(event.kind)) {
+      return true;
+    }
+    if (events[index + 1]?.kind === event.kind || standing.get(event.kind) === event.text) {
+      return false;
+    }
+    standing.set(event.kind, event.text);
+    return true;
+  });
+}
