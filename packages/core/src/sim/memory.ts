@@ -197,16 +197,24 @@ export class PhysicalMemory {
     return this.#allocations.find((one) => address >= one.address && address < one.address + one.size);
   }
 
-  /** Remembers that the trace event `event` wrote the 64-byte line at `address`, so that a fault can name it. */
-  noteWriter(address: number, event: number): void {
-    if (event !== 0) {
-      this.#writers.set(Math.floor(address / 64), event);
+  /**
+   * Remembers that the trace event `event` wrote `size` bytes at `address`, so that a fault or a completion can name it.
+   * Kept per 16 bytes, the size of the smallest queue slot. Without `size` the whole 64-byte line counts as written.
+   */
+  noteWriter(address: number, event: number, size?: number): void {
+    if (event === 0) {
+      return;
+    }
+    const first = size === undefined ? Math.floor(address / 64) * 4 : Math.floor(address / 16);
+    const end = size === undefined ? first + 4 : Math.ceil((address + size) / 16);
+    for (let granule = first; granule < end; granule += 1) {
+      this.#writers.set(granule, event);
     }
   }
 
-  /** The trace event that last wrote the 64-byte line at `address`; 0 = unknown. */
+  /** The trace event that last wrote the 16 bytes around `address`; 0 = unknown. */
   writerOf(address: number): number {
-    return this.#writers.get(Math.floor(address / 64)) ?? 0;
+    return this.#writers.get(Math.floor(address / 16)) ?? 0;
   }
 
   /** Writes all touched memory, in address order. */
