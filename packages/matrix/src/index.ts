@@ -1,1 +1,7 @@
-export {};
+/**
+ * Scenario by vendor by kernel: the measured comparison and its reporters.
+ *
+ * @packageDocumentation
+ */
+export { COMPARISON_SCHEMA, type Column, type CompareOptions, type Comparison, cellAt, compare } from "./comparison.ts";
+export { type TableStyle, type View, cellText, formatMarkdown, formatTable, views } from "./table.ts";

@@ -177,7 +177,11 @@ describe("attach to a group of two", () => {
     driver.log.length = 0;
     driver.failures.set("attach a DMA", 1);
     run(core.releaseGroup(groupOf(a)));
-    expect(driver.log).toEqual(["attach a DMA old=BLOCKED", "attach a BLOCKED old=BLOCKED", "attach b DMA old=BLOCKED"]);
+    expect(driver.log).toEqual([
+      "attach a DMA old=BLOCKED",
+      "attach a BLOCKED old=BLOCKED",
+      "attach b DMA old=BLOCKED",
+    ]);
     expect(groupOf(a).domain?.type).toBe("DMA");
   });
 });
