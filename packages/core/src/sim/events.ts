@@ -82,6 +82,8 @@ export interface TraceEvents {
     /** The trace event that last wrote the table line at fault, 0 when unknown. */
     readonly table: number;
   };
+  /** An Invalidate Request got no completion in time. */
+  "invalidate:timeout": { readonly iommu: string; readonly rid: number; readonly itag: number };
   /** An ATC took in, used up or lost entries. */
   atc: {
     readonly device: string;

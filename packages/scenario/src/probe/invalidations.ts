@@ -14,7 +14,7 @@ export function invalidationsIn(events: readonly TraceEvent[]): Cell["invalidati
       answered += 1;
     } else if (event.type === "atc" && event.what === "drop") {
       dropped += 1;
-    } else if (event.type === "fault" && event.code === "invalidation-timeout") {
+    } else if (event.type === "invalidate:timeout") {
       timedOut += 1;
     }
   }
