@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export { type CapabilityEntry, type CapabilityLists } from "./config-space/capability-list.ts";
+export { capabilityName } from "./config-space/capability-names.ts";
 export {
   type AcsOptions,
   type AtsOptions,
@@ -14,6 +15,7 @@ export {
   type SriovOptions,
 } from "./config-space/capability-options.ts";
 export { ConfigSpace, type ConfigWriteListener } from "./config-space/config-space.ts";
+export { type DecodedFields, decodeCapability } from "./config-space/decode-capability.ts";
 export {
   CXL_DVSEC_DEVICE,
   CXL_DVSEC_FLEX_BUS,
@@ -75,4 +77,16 @@ export {
   type Rid,
   formatRid,
 } from "./fabric/request.ts";
+export { type InspectedCapability, type InspectedFunction, inspectFunction } from "./import/inspect-function.ts";
+export { type DumpFunction, type LspciDump, parseLspciDump } from "./import/lspci-dump.ts";
+export {
+  type AcsSummary,
+  type AriSummary,
+  type AtsSummary,
+  type CxlSummary,
+  type PasidSummary,
+  type PcieSummary,
+  type PriSummary,
+  type SriovSummary,
+} from "./import/summaries.ts";
 export { type AtsEvent, type AtsPolicy, type AtsState } from "./linux/ats-policy.ts";

@@ -28,22 +28,24 @@ const EXTENDED_START = 0x100;
  *
  * The extended list is walked where Linux 7.2 `pci_cfg_space_size()` finds 4096 bytes: the function is PCI Express or
  * PCI-X at 266 MHz or more, and its extended space is not a copy of the first 256 bytes.
+ *
+ * @param present - how many bytes are known; a list that leads beyond them is cut off with a warning
  */
-export function walkCapabilities(config: RegisterReader): CapabilityLists {
+export function walkCapabilities(config: RegisterReader, present: number): CapabilityLists {
   const entries: CapabilityEntry[] = [];
   const warnings: string[] = [];
-  walkStandard(config, entries, warnings);
-  if (config.size > EXTENDED_START && reachesExtended(config, entries)) {
-    if (isAliased(config)) {
+  walkStandard(config, present, entries, warnings);
+  if (present > EXTENDED_START && reachesExtended(config, entries)) {
+    if (isAliased(config, present)) {
       warnings.push("extended config space repeats the first 256 bytes: no extended capabilities");
     } else {
-      walkExtended(config, entries, warnings);
+      walkExtended(config, present, entries, warnings);
     }
   }
   return { entries, warnings };
 }
 
-function walkStandard(config: RegisterReader, entries: CapabilityEntry[], warnings: string[]): void {
+function walkStandard(config: RegisterReader, present: number, entries: CapabilityEntry[], warnings: string[]): void {
   if (config.read16(0) === 0xffff || (config.read16(0x06) & 0x10) === 0) {
     return;
   }
@@ -58,8 +60,8 @@ function walkStandard(config: RegisterReader, entries: CapabilityEntry[], warnin
       warnings.push(`capability pointer ${at3(at)} points into the header`);
       return;
     }
-    if (at + 1 >= config.size) {
-      warnings.push(`capability at ${at3(at)} lies beyond the ${config.size} bytes present`);
+    if (at + 1 >= present) {
+      warnings.push(`capability at ${at3(at)} lies beyond the ${present} bytes present`);
       return;
     }
     if (seen.has(at)) {
@@ -77,7 +79,7 @@ function walkStandard(config: RegisterReader, entries: CapabilityEntry[], warnin
   }
 }
 
-function walkExtended(config: RegisterReader, entries: CapabilityEntry[], warnings: string[]): void {
+function walkExtended(config: RegisterReader, present: number, entries: CapabilityEntry[], warnings: string[]): void {
   const seen = new Set<number>();
   let at = EXTENDED_START;
   while (at !== 0) {
@@ -85,8 +87,8 @@ function walkExtended(config: RegisterReader, entries: CapabilityEntry[], warnin
       warnings.push(`extended capability pointer ${at3(at)} points below 0x100`);
       return;
     }
-    if (at + 3 >= config.size) {
-      warnings.push(`extended capability at ${at3(at)} lies beyond the ${config.size} bytes present`);
+    if (at + 3 >= present) {
+      warnings.push(`extended capability at ${at3(at)} lies beyond the ${present} bytes present`);
       return;
     }
     if (seen.has(at)) {
@@ -119,9 +121,9 @@ function reachesExtended(config: RegisterReader, entries: readonly CapabilityEnt
 }
 
 /** Linux 7.2 `pci_ext_cfg_is_aliased()`: the id registers come back at every 256 bytes. */
-function isAliased(config: RegisterReader): boolean {
+function isAliased(config: RegisterReader, present: number): boolean {
   const id = config.read32(0);
-  for (let at = EXTENDED_START; at < config.size; at += 0x100) {
+  for (let at = EXTENDED_START; at < present; at += 0x100) {
     if (config.read32(at) !== id) {
       return false;
     }

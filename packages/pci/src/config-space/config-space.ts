@@ -42,6 +42,7 @@ export class ConfigSpace implements RegisterReader {
   /** Bytes that can be read: 256 or 4096. */
   readonly size: number;
   readonly #bytes: Uint8Array;
+  readonly #present: number;
   readonly #baseAddresses: readonly BaseAddress[];
   #listeners: readonly ConfigWriteListener[] = [];
   #lists: CapabilityLists | undefined;
@@ -58,6 +59,7 @@ export class ConfigSpace implements RegisterReader {
     this.size = bytes.length <= CONVENTIONAL_BYTES ? CONVENTIONAL_BYTES : EXTENDED_BYTES;
     this.#bytes = new Uint8Array(this.size);
     this.#bytes.set(bytes);
+    this.#present = bytes.length;
     this.#baseAddresses = findBaseAddresses(this, this.capabilities().entries);
   }
 
@@ -167,7 +169,7 @@ export class ConfigSpace implements RegisterReader {
 
   /** Both capability lists, and what is wrong with them. */
   capabilities(): CapabilityLists {
-    this.#lists ??= walkCapabilities(this);
+    this.#lists ??= walkCapabilities(this, this.#present);
     return this.#lists;
   }
 

@@ -1,0 +1,182 @@
+import { InputError } from "@iommu-lab/core";
+
+/** One function of a dump. */
+export interface DumpFunction {
+  /** `dddd:bb:dd.f`, lower case, with the domain. */
+  readonly bdf: string;
+  /** The rest of its header line: what `lspci` calls the device. */
+  readonly header?: string;
+  /** Config space from offset 0, as many bytes as the dump has (64, 256 or 4096 from `lspci`). */
+  readonly bytes: Uint8Array;
+  /** Line of its header, counted from 1. */
+  readonly line: number;
+}
+
+/** What a dump holds. */
+export interface LspciDump {
+  /** Functions in the order of the text; at least one. */
+  readonly functions: readonly DumpFunction[];
+  /** What was odd but readable, with line numbers. */
+  readonly warnings: readonly string[];
+}
+
+const MAX_BYTES = 4096;
+const BYTES_PER_LINE = 16;
+const MAX_WARNINGS = 20;
+const HEADER = /^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.([0-9a-f])(?:\s+(\S.*))?\s*$/i;
+const HEX_LINE = /^([0-9a-f]{2,8}):(?:\s+(\S.*))?\s*$/i;
+const BYTE = /^[0-9a-f]{2}$/i;
+
+/**
+ * Reads the text of `lspci -x`, `-xxx` or `-xxxx`, which is also what `lspci -F` reads: for each function a header line
+ * (`00:1f.3 Audio device: …`, with or without a domain, with or without a description), then lines of an offset and up to
+ * 16 bytes. Lines in between, such as those of `-vv`, are passed over.
+ *
+ * @param fileName - named in errors
+ * @throws InputError with the line number for bad digits, bytes that do not follow each other, a function that comes
+ *   twice, bytes that belong to no function, more than 4096 bytes, and for a text without any function
+ */
+export function parseLspciDump(text: string, fileName?: string): LspciDump {
+  const reader = new DumpReader(fileName);
+  let line = 0;
+  // A byte order mark is no part of the text.
+  let start = text.codePointAt(0) === 0xfeff ? 1 : 0;
+  while (start < text.length) {
+    const newline = text.indexOf("\n", start);
+    const end = newline < 0 ? text.length : newline;
+    line += 1;
+    reader.line(text.slice(start, end).replace(/\r$/, ""), line);
+    start = end + 1;
+  }
+  return reader.finish();
+}
+
+interface OpenFunction {
+  readonly bdf: string;
+  readonly header: string | undefined;
+  readonly line: number;
+  readonly bytes: number[];
+}
+
+class DumpReader {
+  readonly #file: string | undefined;
+  readonly #functions: DumpFunction[] = [];
+  readonly #lines = new Map<string, number>();
+  readonly #warnings: string[] = [];
+  #moreWarnings = 0;
+  #open: OpenFunction | undefined;
+
+  constructor(file: string | undefined) {
+    this.#file = file;
+  }
+
+  line(text: string, line: number): void {
+    const header = HEADER.exec(text);
+    if (header !== null) {
+      this.#startFunction(header, line);
+      return;
+    }
+    const hex = HEX_LINE.exec(text);
+    if (hex !== null) {
+      this.#addBytes(hex[1] ?? "", hex[2] ?? "", line);
+      return;
+    }
+    if (text.trim() === "") {
+      this.#close();
+    } else if (this.#open !== undefined && !/^\s/.test(text)) {
+      this.#warn(line, `passed over: neither a function nor bytes: ${JSON.stringify(text.slice(0, 40))}`);
+    }
+  }
+
+  finish(): LspciDump {
+    this.#close();
+    if (this.#functions.length === 0) {
+      throw this.#error(
+        undefined,
+        "no function with bytes found, expected the text of lspci -xxxx: a line such as 00:1f.3 and then lines such as 00: 86 80 …",
+      );
+    }
+    if (this.#moreWarnings > 0) {
+      this.#warnings.push(`… and ${this.#moreWarnings} more warnings`);
+    }
+    return { functions: this.#functions, warnings: this.#warnings };
+  }
+
+  #startFunction(header: RegExpExecArray, line: number): void {
+    this.#close();
+    const [, domain = "0000", bus = "", device = "", fn = "", description] = header;
+    if (Number.parseInt(device, 16) > 0x1f || Number.parseInt(fn, 16) > 7) {
+      throw this.#error(line, `${bus}:${device}.${fn} is no function: device 00 to 1f, function 0 to 7`);
+    }
+    const bdf = `${domain}:${bus}:${device}.${fn}`.toLowerCase();
+    const first = this.#lines.get(bdf);
+    if (first !== undefined) {
+      throw this.#error(line, `function ${bdf} comes a second time, first on line ${first}`);
+    }
+    this.#lines.set(bdf, line);
+    this.#open = { bdf, header: description, line, bytes: [] };
+  }
+
+  #addBytes(offsetText: string, bytesText: string, line: number): void {
+    const open = this.#open;
+    if (open === undefined) {
+      throw this.#error(line, "bytes without a function: expected a line such as 00:1f.3 before them");
+    }
+    const offset = Number.parseInt(offsetText, 16);
+    if (offset >= MAX_BYTES) {
+      throw this.#error(line, `offset 0x${offset.toString(16)}: config space has at most ${MAX_BYTES} bytes`);
+    }
+    if (offset !== open.bytes.length) {
+      throw this.#error(
+        line,
+        `offset 0x${offset.toString(16)} where 0x${open.bytes.length.toString(16)} was expected: bytes of ${open.bdf} are missing or repeated`,
+      );
+    }
+    const words = bytesText === "" ? [] : bytesText.split(/\s+/, BYTES_PER_LINE + 1);
+    if (words.length === 0 || words.length > BYTES_PER_LINE) {
+      throw this.#error(line, `${words.length === 0 ? "no" : "too many"} bytes, expected 1 to ${BYTES_PER_LINE}`);
+    }
+    for (const word of words) {
+      if (!BYTE.test(word)) {
+        throw this.#error(line, `${JSON.stringify(word.slice(0, 20))} is not a byte: two hexadecimal digits`);
+      }
+      open.bytes.push(Number.parseInt(word, 16));
+    }
+    if (open.bytes.length > MAX_BYTES) {
+      throw this.#error(line, `more than ${MAX_BYTES} bytes for ${open.bdf}`);
+    }
+  }
+
+  #close(): void {
+    const open = this.#open;
+    this.#open = undefined;
+    if (open === undefined) {
+      return;
+    }
+    const { bdf, header, line, bytes } = open;
+    if (bytes.length === 0) {
+      this.#warn(line, `${bdf} has no bytes and is left out`);
+      return;
+    }
+    if (bytes.length !== 64 && bytes.length !== 256 && bytes.length !== MAX_BYTES) {
+      this.#warn(line, `${bdf} has ${bytes.length} bytes instead of 64, 256 or ${MAX_BYTES}: the dump seems cut off`);
+    }
+    const found = { bdf, bytes: Uint8Array.from(bytes), line };
+    this.#functions.push(header === undefined ? found : { ...found, header });
+  }
+
+  #warn(line: number, what: string): void {
+    if (this.#warnings.length < MAX_WARNINGS) {
+      this.#warnings.push(`line ${line}: ${what}`);
+    } else {
+      this.#moreWarnings += 1;
+    }
+  }
+
+  #error(line: number | undefined, what: string): InputError {
+    return new InputError(what, {
+      ...(this.#file === undefined ? {} : { file: this.#file }),
+      ...(line === undefined ? {} : { line }),
+    });
+  }
+}

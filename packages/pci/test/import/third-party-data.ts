@@ -1,0 +1,57 @@
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import path from "node:path";
+
+/** Where the dumps of real machines are: not part of this repository. */
+const root: string =
+  process.env["IOMMU_LAB_DATA"] ?? path.resolve(import.meta.dirname, "../../../..", "..", "shared", "data");
+
+/** One dump with the answers of another program. */
+export interface DumpCase {
+  readonly name: string;
+  readonly text: string;
+  readonly expected: { readonly devices: readonly ExpectedDevice[] };
+}
+
+/** What `lspci` says about a function, as far as it is compared. */
+export interface ExpectedDevice {
+  readonly bdf: string;
+  readonly vendor: string;
+  readonly device: string;
+  readonly class: string;
+  readonly revision?: string;
+  readonly configBytes: number;
+  readonly headerType: number;
+  readonly multiFunction: boolean;
+  readonly capabilities: readonly { readonly offset: string; readonly name: string; readonly version?: number }[];
+  readonly bridge?: object;
+  readonly pcie?: { readonly type: string; readonly capVersion: number; readonly slot?: boolean };
+  readonly devCap2?: { readonly eetlpPrefix?: boolean; readonly maxEetlpPrefixes?: number; readonly ariFwd?: boolean };
+  readonly ats?: object;
+  readonly pri?: object;
+  readonly pasid?: object;
+  readonly acs?: object;
+  readonly ari?: object;
+  readonly sriov?: object;
+  readonly cxl?: object;
+}
+
+/** Why there are no cases, or undefined. */
+export const missingData: string | undefined = existsSync(path.join(root, "config-space"))
+  ? undefined
+  : `no dumps at ${root} (set IOMMU_LAB_DATA)`;
+
+/** Every dump that has an answer. */
+export function dumpCases(): DumpCase[] {
+  if (missingData !== undefined) {
+    return [];
+  }
+  const answers = path.join(root, "expected", "config-space");
+  return readdirSync(answers)
+    .filter((file) => file.endsWith(".json"))
+    .toSorted()
+    .map((file) => ({
+      name: file.replace(/\.json$/, ""),
+      text: readFileSync(path.join(root, "config-space", file.replace(/json$/, "txt")), "utf8"),
+      expected: JSON.parse(readFileSync(path.join(answers, file), "utf8")) as DumpCase["expected"],
+    }));
+}
