@@ -15,6 +15,9 @@ function* initDevice(state: CoreState, device: Device, driver: IommuDriver): Op<
   for (const hook of state.hooks) {
     hook.probe?.(device);
   }
+  if (device.driver === undefined && device.bus.dmaConfigure !== undefined) {
+    yield* device.bus.dmaConfigure();
+  }
   device.iommu = { driver, maxPasids: 0, requireDirect: false, attachDeferred: false };
   try {
     yield* driver.probeDevice(device);

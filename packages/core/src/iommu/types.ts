@@ -136,4 +136,6 @@ export interface BusDevice {
   maxPasids(): number;
   /** Whether the two share a requester ID on the bus. */
   sharesAlias(other: BusDevice): boolean;
+  /** `bus->dma_configure` as far as it is the bus's own work; run before the first probe of a device without a driver. */
+  dmaConfigure?(): Op<void>;
 }
