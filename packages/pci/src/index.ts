@@ -61,6 +61,7 @@ export {
   type RootComplex,
   TranslateResult,
 } from "./fabric/iommu-hardware.ts";
+export { type PciFunction } from "./fabric/pci-function.ts";
 export {
   AT_MASK,
   AT_TRANSLATED,
@@ -89,4 +90,45 @@ export {
   type PriSummary,
   type SriovSummary,
 } from "./import/summaries.ts";
+export {
+  ACS_CR,
+  ACS_DT,
+  ACS_EC,
+  ACS_ISOLATION,
+  ACS_RR,
+  ACS_SV,
+  ACS_TB,
+  ACS_UF,
+  pciAcsEnabled,
+  pciAcsPathEnabled,
+  pciEnableAcs,
+} from "./linux/acs.ts";
 export { type AtsEvent, type AtsPolicy, type AtsState } from "./linux/ats-policy.ts";
+export {
+  pciAtsPageAligned,
+  pciAtsQueueDepth,
+  pciAtsRequired,
+  pciAtsSupported,
+  pciDisableAts,
+  pciEnableAts,
+  pciPrepareAts,
+  pciRestoreAtsState,
+} from "./linux/ats.ts";
+export { type DmaAlias, pciForEachDmaAlias } from "./linux/dma-alias.ts";
+export { pciDeviceGroup } from "./linux/group.ts";
+export {
+  pciDisablePasid,
+  pciEnablePasid,
+  pciMaxPasids,
+  pciPasidFeatures,
+  pciRestorePasidState,
+} from "./linux/pasid.ts";
+export { PciDev, type PciDevOptions, pciDev } from "./linux/pci-dev.ts";
+export {
+  pciDisablePri,
+  pciEnablePri,
+  pciPrgResponsePasidRequired,
+  pciPriSupported,
+  pciResetPri,
+  pciRestorePriState,
+} from "./linux/pri.ts";
