@@ -184,22 +184,18 @@ const correctable = [
   ["headerLogOverflow", 15],
 ] as const;
 
-function sticky(
-  names: readonly (readonly [string, number])[],
-  access: "RW" | "RW1C",
-  reset: number,
-): readonly FieldLayout[] {
-  return names.map(([name, at]) => bit(name, at, access, { survives: "conventional", reset: (reset >>> at) & 1 }));
+function sticky(names: readonly (readonly [string, number])[], access: "RW" | "RW1C"): readonly FieldLayout[] {
+  return names.map(([name, at]) => bit(name, at, access, { survives: "conventional" }));
 }
 
 /** Advanced Error Reporting (PCIe 6.0 §7.8.4): every register is sticky. */
 export const AER_LAYOUT: CapabilityLayout = {
   registers: [
-    register("uncorrectableStatus", 4, 4, sticky(uncorrectable, "RW1C", 0)),
-    register("uncorrectableMask", 8, 4, sticky(uncorrectable, "RW", 0x0040_0000)),
-    register("uncorrectableSeverity", 0xc, 4, sticky(uncorrectable, "RW", 0x0046_2030)),
-    register("correctableStatus", 0x10, 4, sticky(correctable, "RW1C", 0)),
-    register("correctableMask", 0x14, 4, sticky(correctable, "RW", 0x0000_e000)),
+    register("uncorrectableStatus", 4, 4, sticky(uncorrectable, "RW1C")),
+    register("uncorrectableMask", 8, 4, sticky(uncorrectable, "RW")),
+    register("uncorrectableSeverity", 0xc, 4, sticky(uncorrectable, "RW")),
+    register("correctableStatus", 0x10, 4, sticky(correctable, "RW1C")),
+    register("correctableMask", 0x14, 4, sticky(correctable, "RW")),
     register("capabilitiesAndControl", 0x18, 4, [
       field("firstErrorPointer", 4, 0, "RO"),
       bit("ecrcGenerationCapable", 5, "RO"),

@@ -55,14 +55,12 @@ export class RegisterMap {
         this.#addLayout(layout, entry.offset);
       }
     }
-    for (const bar of baseAddresses) {
-      for (let index = 0; index < 4; index += 1) {
-        const mask = (bar.mask >>> (8 * index)) & 0xff;
-        or(this.bits.RW, bar.offset + index, mask);
-        or(this.conventionalMask, bar.offset + index, mask);
-        or(this.flrMask, bar.offset + index, mask);
-      }
+    for (const { offset, mask } of baseAddresses) {
+      setBits(this.bits.RW, offset, mask);
+      setBits(this.conventionalMask, offset, mask);
+      setBits(this.flrMask, offset, mask);
     }
+    this.#protectHeaders(entries);
   }
 
   #markStructure(entries: readonly CapabilityEntry[]): void {
@@ -100,26 +98,37 @@ export class RegisterMap {
         return;
       }
     }
-    const masks = field.access === "RO" ? undefined : this.bits[field.access];
-    const cleared = field.access !== "W1" && (field.access !== "RO" || field.reset !== undefined);
-    const value = field.reset ?? 0;
-    for (let at = field.low; at <= field.high; at += 1) {
-      const byte = register + (at >>> 3);
-      const mask = 1 << (at & 7);
-      if (masks !== undefined) {
-        or(masks, byte, mask);
-      }
-      if (!cleared) {
-        continue;
-      }
-      const resetBit = ((value >>> (at - field.low)) & 1) === 0 ? 0 : mask;
-      if (field.survives !== "conventional") {
-        or(this.conventionalMask, byte, mask);
-        or(this.conventionalValue, byte, resetBit);
-      }
-      if (field.survives === undefined || field.survives === "none") {
-        or(this.flrMask, byte, mask);
-        or(this.flrValue, byte, resetBit);
+    const mask = (0xffffffff >>> (31 - field.high + field.low)) << field.low;
+    const value = (field.reset ?? 0) << field.low;
+    if (field.access !== "RO") {
+      setBits(this.bits[field.access], register, mask);
+    }
+    // A read-only field without a reset value is hard-wired or the function's own; an action has no state.
+    if (field.access === "W1" || (field.access === "RO" && field.reset === undefined)) {
+      return;
+    }
+    if (field.survives !== "conventional") {
+      setBits(this.conventionalMask, register, mask);
+      setBits(this.conventionalValue, register, value);
+    }
+    if (field.survives === undefined || field.survives === "none") {
+      setBits(this.flrMask, register, mask);
+      setBits(this.flrValue, register, value);
+    }
+  }
+
+  /** List headers are read only, also where a damaged list makes capabilities overlap. */
+  #protectHeaders(entries: readonly CapabilityEntry[]): void {
+    const all = [
+      ...Object.values(this.bits),
+      this.conventionalMask,
+      this.conventionalValue,
+      this.flrMask,
+      this.flrValue,
+    ];
+    for (const entry of entries) {
+      for (const masks of all) {
+        masks.fill(0, entry.offset, entry.offset + (entry.extended ? 4 : 2));
       }
     }
   }
@@ -158,6 +167,13 @@ function addBars(config: RegisterReader, offsets: readonly number[], found: Base
       found.push({ offset: upper, mask: upperMask });
     }
     found.push({ offset, mask });
+  }
+}
+
+/** Sets the bits of a 32-bit mask, little-endian, from byte `at` on. */
+function setBits(into: Uint8Array, at: number, mask: number): void {
+  for (let byte = at, rest = mask; rest !== 0; byte += 1, rest >>>= 8) {
+    or(into, byte, rest & 0xff);
   }
 }
 
