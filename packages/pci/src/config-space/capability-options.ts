@@ -1,5 +1,5 @@
 import { InputError } from "@iommu-lab/core";
-import type { ConfigBuilder } from "./config-builder.ts";
+import { type ConfigBuilder, expectRange } from "./config-builder.ts";
 import { CXL_DVSEC_DEVICE, CXL_DVSEC_FLEX_BUS, CXL_DVSEC_PORT, DVSEC_VENDOR_CXL } from "./dvsec-layouts.ts";
 import {
   EXT_CAP_ID_ACS,
@@ -10,7 +10,7 @@ import {
   EXT_CAP_ID_PRI,
   EXT_CAP_ID_SRIOV,
 } from "./extended-layouts.ts";
-import { CAP_ID_EXP, CAP_ID_MSI, CAP_ID_PM } from "./standard-layouts.ts";
+import { CAP_ID_EXP, CAP_ID_MSI, CAP_ID_PM, PCIE_TYPE } from "./standard-layouts.ts";
 
 /** The ATS capability of a function. */
 export interface AtsOptions {
@@ -125,6 +125,13 @@ export function addPcie(to: ConfigBuilder, options: PcieOptions): void {
   // Reset values of Device Control: relaxed ordering and no-snoop allowed, 512-byte reads.
   to.set16(at + 8, 0x2810);
   to.set32(at + 0x24, (options.endEndTlpPrefix ? 0x0060_0000 : 0) | (options.ariForwarding ? 0x20 : 0));
+  if (options.type !== PCIE_TYPE.integratedEndpoint && options.type !== PCIE_TYPE.eventCollector) {
+    // A link that trained to 16 GT/s, 16 lanes; a port reports that it is active.
+    to.set32(at + 0x0c, 0x0000_0104 | (options.slot ? 0x0010_0000 : 0));
+    to.set16(at + 0x12, 0x0104 | (options.slot ? 0x2000 : 0));
+    to.set32(at + 0x2c, 0x0000_001e);
+    to.set16(at + 0x30, 0x0004);
+  }
 }
 
 /** Appends ATS, disabled. */
@@ -152,26 +159,38 @@ export function addPasid(to: ConfigBuilder, options: PasidOptions): void {
 
 /** Appends PRI, disabled and stopped. */
 export function addPri(to: ConfigBuilder, options: PriOptions): void {
+  const { capacity = 32 } = options;
+  expectRange("pri.capacity", capacity, 1, 0xffffffff);
   const at = to.extended(EXT_CAP_ID_PRI, 1, 16);
   to.set16(at + 6, 0x0100 | ((options.responsePasidRequired ?? true) ? 0x8000 : 0));
-  to.set32(at + 8, options.capacity ?? 32);
+  to.set32(at + 8, capacity);
 }
 
 /** Appends ACS. */
 export function addAcs(to: ConfigBuilder, options: AcsOptions): void {
+  const { capability, control = 0 } = options;
+  expectRange("acs.capability", capability, 0, 0xffff);
+  if ((control & ~capability) !== 0) {
+    throw new InputError(
+      `acs.control 0x${control.toString(16)} enables what acs.capability 0x${capability.toString(16)} lacks`,
+    );
+  }
   const at = to.extended(EXT_CAP_ID_ACS, 1, 12);
-  to.set16(at + 4, options.capability);
-  to.set16(at + 6, options.control ?? 0);
+  to.set16(at + 4, capability);
+  to.set16(at + 6, control);
 }
 
 /** Appends ARI with the number of the next function, 0 for none. */
 export function addAri(to: ConfigBuilder, nextFunction: number): void {
+  expectRange("ari.nextFunction", nextFunction, 0, 255);
   const at = to.extended(EXT_CAP_ID_ARI, 1, 8);
   to.set16(at + 4, nextFunction << 8);
 }
 
 /** Appends SR-IOV with no VF enabled. */
 export function addSriov(to: ConfigBuilder, options: SriovOptions): void {
+  expectRange("sriov.totalVfs", options.totalVfs, 1, 0xffff);
+  expectRange("sriov.vfDevice", options.vfDevice, 0, 0xffff);
   const at = to.extended(EXT_CAP_ID_SRIOV, 1, 0x40);
   to.set16(at + 0xc, options.totalVfs);
   to.set16(at + 0xe, options.totalVfs);
@@ -221,10 +240,4 @@ function addDvsec(to: ConfigBuilder, id: number, revision: number, length: numbe
   to.set16(at + 6, revision | (length << 4));
   to.set16(at + 8, id);
   return at;
-}
-
-function expectRange(what: string, value: number, low: number, high: number): void {
-  if (!Number.isInteger(value) || value < low || value > high) {
-    throw new InputError(`${what} is ${value}, expected ${low} to ${high}`);
-  }
 }

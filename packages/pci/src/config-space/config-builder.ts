@@ -72,6 +72,17 @@ export class ConfigBuilder {
   }
 }
 
+/**
+ * Checks a number that a caller gave.
+ *
+ * @throws InputError when it is no integer from `low` to `high`
+ */
+export function expectRange(what: string, value: number, low: number, high: number): void {
+  if (!Number.isInteger(value) || value < low || value > high) {
+    throw new InputError(`${what} is ${value}, expected ${low} to ${high}`);
+  }
+}
+
 function align(value: number, to: number): number {
   return Math.ceil(value / to) * to;
 }

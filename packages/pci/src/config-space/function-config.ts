@@ -18,7 +18,7 @@ import {
   addPri,
   addSriov,
 } from "./capability-options.ts";
-import { ConfigBuilder } from "./config-builder.ts";
+import { ConfigBuilder, expectRange } from "./config-builder.ts";
 import { PCIE_TYPE } from "./standard-layouts.ts";
 
 /** What every function of {@link endpointConfig}, {@link rootPortConfig} and {@link switchPortConfig} can say. */
@@ -125,12 +125,20 @@ export function endpointConfig(options: EndpointOptions): Uint8Array {
   return to.bytes();
 }
 
-/** The 4096 bytes of a root port with its bus numbers assigned. */
+/**
+ * The 4096 bytes of a root port with its bus numbers assigned.
+ *
+ * @throws InputError when an option is out of range
+ */
 export function rootPortConfig(options: PortOptions): Uint8Array {
   return portConfig(options, PCIE_TYPE.rootPort, 0x1b36, 0x000c);
 }
 
-/** The 4096 bytes of a switch port with its bus numbers assigned. */
+/**
+ * The 4096 bytes of a switch port with its bus numbers assigned.
+ *
+ * @throws InputError when an option is out of range
+ */
 export function switchPortConfig(options: SwitchPortOptions): Uint8Array {
   return options.side === "upstream"
     ? portConfig(options, PCIE_TYPE.upstreamPort, 0x104c, 0x8232)
@@ -138,6 +146,9 @@ export function switchPortConfig(options: SwitchPortOptions): Uint8Array {
 }
 
 function portConfig(options: PortOptions, type: number, vendor: number, device: number): Uint8Array {
+  expectRange("primary", options.primary ?? 0, 0, 255);
+  expectRange("secondary", options.secondary, 1, 255);
+  expectRange("subordinate", options.subordinate, options.secondary, 255);
   const to = new ConfigBuilder();
   const isDownstream = type !== PCIE_TYPE.upstreamPort;
   setIdentity(to, options, options.vendor ?? vendor, options.device ?? device, 0x060400, 1);
@@ -171,6 +182,9 @@ function setIdentity(
   classCode: number,
   headerType: number,
 ): void {
+  expectRange("vendor", vendor, 0, 0xfffe);
+  expectRange("device", device, 0, 0xffff);
+  expectRange("class", classCode, 0, 0xffffff);
   to.set16(0x00, vendor);
   to.set16(0x02, device);
   to.set32(0x08, ((classCode << 8) | (options.revision ?? 0)) >>> 0);

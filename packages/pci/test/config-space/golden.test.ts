@@ -204,6 +204,26 @@ describe("golden bytes, built and then enabled by software", () => {
   });
 });
 
+describe("builders refuse", () => {
+  const nic = { vendor: 1, device: 1, class: 0x020000 };
+  test.each([
+    ["ats.queueDepth is 33, expected 1 to 32", { ...nic, ats: { queueDepth: 33 } }],
+    ["ats.stu is 32, expected 0 to 31", { ...nic, ats: { queueDepth: 1, stu: 32 } }],
+    ["pasid.width is 21, expected 0 to 20", { ...nic, pasid: { width: 21 } }],
+    ["pri.capacity is 0, expected 1 to 4294967295", { ...nic, pri: { capacity: 0 } }],
+    ["acs.control 0x2 enables what acs.capability 0x1 lacks", { ...nic, acs: { capability: 1, control: 2 } }],
+    ["cxl.hdmCount is 3, expected 0 to 2", { ...nic, cxl: { cache: true, mem: true, hdmCount: 3 } }],
+    ["vendor is 65535, expected 0 to 65534", { ...nic, vendor: 0xffff }],
+    ["class is 16777216, expected 0 to 16777215", { ...nic, class: 0x1000000 }],
+  ])("%s", (message, options) => {
+    expect(() => endpointConfig(options)).toThrow(message);
+  });
+
+  test("a port whose buses are upside down", () => {
+    expect(() => rootPortConfig({ secondary: 3, subordinate: 2 })).toThrow("subordinate is 2, expected 3 to 255");
+  });
+});
+
 describe("ports", () => {
   test("a root port", () => {
     const port = rootPortConfig({
