@@ -78,7 +78,13 @@ export {
   type Rid,
   formatRid,
 } from "./fabric/request.ts";
-export { type InspectedCapability, type InspectedFunction, inspectFunction } from "./import/inspect-function.ts";
+export {
+  type BusNumbers,
+  type InspectedCapability,
+  type InspectedFunction,
+  type SubsystemIds,
+  inspectFunction,
+} from "./import/inspect-function.ts";
 export { type DumpFunction, type LspciDump, parseLspciDump } from "./import/lspci-dump.ts";
 export {
   type AcsSummary,

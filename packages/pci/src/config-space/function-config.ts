@@ -48,7 +48,12 @@ export interface EndpointOptions extends FunctionOptions {
   /** Device/Port Type: `PCIE_TYPE.endpoint` when absent, or `PCIE_TYPE.integratedEndpoint`, … */
   readonly pcieType?: number;
   /** Subsystem vendor and id. */
-  readonly subsystem?: { readonly vendor: number; readonly device: number };
+  readonly subsystem?: {
+    /** Subsystem Vendor ID. */
+    readonly vendor: number;
+    /** Subsystem ID. */
+    readonly device: number;
+  };
   /** ATS capability. */
   readonly ats?: AtsOptions;
   /** PASID capability. */
@@ -58,7 +63,10 @@ export interface EndpointOptions extends FunctionOptions {
   /** Function Level Reset Capability; true when absent. */
   readonly flr?: boolean;
   /** ARI capability with the next function's number. */
-  readonly ari?: { readonly nextFunction: number };
+  readonly ari?: {
+    /** Next Function Number, 0 at the end. */
+    readonly nextFunction: number;
+  };
   /** SR-IOV capability. */
   readonly sriov?: SriovOptions;
   /** CXL device. */

@@ -15,14 +15,23 @@ export const CAP_ID_AF: number = 0x13;
 
 /** Device/Port Type of the PCI Express capability (PCIe 6.0 §7.5.3.2). */
 export const PCIE_TYPE = {
+  /** PCI Express endpoint. */
   endpoint: 0,
+  /** Legacy endpoint. */
   legacyEndpoint: 1,
+  /** Root port of a root complex. */
   rootPort: 4,
+  /** Upper port of a switch. */
   upstreamPort: 5,
+  /** Lower port of a switch. */
   downstreamPort: 6,
+  /** PCI Express to PCI bridge. */
   pcieToPciBridge: 7,
+  /** PCI to PCI Express bridge. */
   pciToPcieBridge: 8,
+  /** Root complex integrated endpoint (RCiEP): no link, no port above it. */
   integratedEndpoint: 9,
+  /** Root complex event collector. */
   eventCollector: 10,
 } as const;
 

@@ -30,6 +30,24 @@ export interface InspectedCapability {
   readonly fields: DecodedFields;
 }
 
+/** Who made the board, four hexadecimal digits each. */
+export interface SubsystemIds {
+  /** Subsystem Vendor ID. */
+  readonly vendor: string;
+  /** Subsystem ID. */
+  readonly device: string;
+}
+
+/** Bus numbers of a bridge, two hexadecimal digits each. */
+export interface BusNumbers {
+  /** The bus it is on. */
+  readonly primary: string;
+  /** The bus right below it. */
+  readonly secondary: string;
+  /** The highest bus below it. */
+  readonly subordinate: string;
+}
+
 /**
  * One function, decoded: an element of `functions` in `inspect@1`. Strings are hexadecimal as `lspci -n` prints them (ids,
  * class, bus numbers); numbers are numbers. The summaries use the words of `lspci -vvv`.
@@ -48,15 +66,15 @@ export interface InspectedFunction {
   /** Programming interface, two digits. */
   readonly progIf: string;
   /** Subsystem ids, from the header or, on a bridge, from the Subsystem capability. */
-  readonly subsystem?: { readonly vendor: string; readonly device: string };
+  readonly subsystem?: SubsystemIds;
   /** How many bytes the dump has. */
   readonly configBytes: number;
   /** Header Type bits 6:0: 0 endpoint, 1 bridge, 2 CardBus. */
   readonly headerType: number;
   /** Header Type bit 7. */
   readonly multiFunction: boolean;
-  /** Bus numbers of a bridge, two digits each. */
-  readonly bridge?: { readonly primary: string; readonly secondary: string; readonly subordinate: string };
+  /** Header types 1 and 2. */
+  readonly bridge?: BusNumbers;
   /** Standard list in list order, then the extended list in list order. */
   readonly capabilities: readonly InspectedCapability[];
   /** PCI Express capability. */
@@ -121,7 +139,7 @@ function inspectCapability(config: ConfigSpace, entry: CapabilityEntry, present:
   };
 }
 
-function busNumbers(config: ConfigSpace): { primary: string; secondary: string; subordinate: string } {
+function busNumbers(config: ConfigSpace): BusNumbers {
   return {
     primary: hexDigits(config.read8(0x18), 2),
     secondary: hexDigits(config.read8(0x19), 2),
@@ -133,7 +151,7 @@ function findSubsystem(
   config: ConfigSpace,
   headerType: number,
   capabilities: readonly InspectedCapability[],
-): { vendor: string; device: string } | undefined {
+): SubsystemIds | undefined {
   const fields = capabilities.find((capability) => capability.id === 0x0d && !capability.extended)?.fields;
   const vendor = headerType === 0 ? config.read16(0x2c) : fields?.["subsystemVendorId"];
   const device = headerType === 0 ? config.read16(0x2e) : fields?.["subsystemId"];
