@@ -16,7 +16,7 @@ import { CAP_ID_EXP, CAP_ID_MSI, CAP_ID_PM, PCIE_TYPE } from "./standard-layouts
 export interface AtsOptions {
   /** Invalidate Queue Depth, 1 to 32 (32 is encoded as 0). */
   readonly queueDepth: number;
-  /** Page Aligned Request; true when absent. Without it Linux enables ATS on no IOMMU that needs it. */
+  /** Page Aligned Request; true when absent. Without it the VT-d driver of Linux leaves ATS off. */
   readonly pageAligned?: boolean;
   /** Smallest Translation Unit as firmware left it, 0 to 31: 2^(12+stu) bytes. */
   readonly stu?: number;

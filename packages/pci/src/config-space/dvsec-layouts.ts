@@ -32,13 +32,13 @@ function within(end: number): (config: RegisterReader, at: number) => boolean {
 }
 
 /** A DVSEC whose body the model does not know. */
-export const DVSEC_LAYOUT: CapabilityLayout = { registers: dvsecHeader };
+const DVSEC_LAYOUT: CapabilityLayout = { registers: dvsecHeader };
 
 /**
  * PCIe DVSEC for CXL devices (CXL 3.1 §8.1.3). An FLR leaves CXL.cache and CXL.mem state alone; CONFIG_LOCK freezes the
  * RWL fields until a conventional reset.
  */
-export const CXL_DEVICE_LAYOUT: CapabilityLayout = {
+const CXL_DEVICE_LAYOUT: CapabilityLayout = {
   lock: { offset: 0x14, bit: 0 },
   registers: [
     ...dvsecHeader,
@@ -64,9 +64,16 @@ export const CXL_DEVICE_LAYOUT: CapabilityLayout = {
       field("snoopFilterCoverage", 7, 3, "RWL", { survives: "flr" }),
       field("snoopFilterGranularity", 10, 8, "RWL", { survives: "flr" }),
       bit("cleanEviction", 11, "RWL", { survives: "flr" }),
-      bit("p2pMemEnable", 12, "RWL", { survives: "flr", needs: { offset: 0x38, bit: 4 } }),
       bit("viralEnable", 14, "RWL", { survives: "flr", needs: { offset: 0xb, bit: 6 } }),
     ]),
+    // Its capability bit is in a register that shorter revisions lack.
+    register(
+      "control",
+      0xc,
+      2,
+      [bit("p2pMemEnable", 12, "RWL", { survives: "flr", needs: { offset: 0x38, bit: 4 } })],
+      within(0x3a),
+    ),
     register("status", 0xe, 2, [bit("viralStatus", 14, "RW1C", { survives: "conventional" })]),
     register("control2", 0x10, 2, [
       bit("disableCaching", 0, "RW", { survives: "flr" }),
@@ -137,7 +144,7 @@ export const CXL_DEVICE_LAYOUT: CapabilityLayout = {
 };
 
 /** CXL extensions for ports (CXL 3.1 §8.1.5): whether a secondary bus reset reaches the device below. */
-export const CXL_PORT_LAYOUT: CapabilityLayout = {
+const CXL_PORT_LAYOUT: CapabilityLayout = {
   registers: [
     ...dvsecHeader,
     register("status", 0xa, 2, [bit("powerManagementInitComplete", 0, "RO"), bit("viralStatus", 14, "RW1C")]),
@@ -156,7 +163,7 @@ export const CXL_PORT_LAYOUT: CapabilityLayout = {
 };
 
 /** Flex Bus port (CXL 3.1 §8.2.1.3): which protocols the link trained. */
-export const CXL_FLEX_BUS_LAYOUT: CapabilityLayout = {
+const CXL_FLEX_BUS_LAYOUT: CapabilityLayout = {
   registers: [
     ...dvsecHeader,
     register("capability", 0xa, 2, [

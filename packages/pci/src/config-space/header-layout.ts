@@ -33,8 +33,8 @@ const common: readonly RegisterLayout[] = [
   register("interruptPin", 0x3d, 1, [field("interruptPin", 7, 0, "RO")]),
 ];
 
-/** Header of an endpoint (PCIe 6.0 §7.5.1.2). The base addresses are not in the table: see {@link baseAddressMask}. */
-export const TYPE0_HEADER: CapabilityLayout = {
+/** Header of an endpoint (PCIe 6.0 §7.5.1.2). The base addresses are not in the table: see `baseAddressMask`. */
+const TYPE0_HEADER: CapabilityLayout = {
   registers: [
     ...common,
     register("subsystemVendorId", 0x2c, 2, [field("subsystemVendorId", 15, 0, "RO")]),
@@ -44,7 +44,7 @@ export const TYPE0_HEADER: CapabilityLayout = {
 };
 
 /** Header of a root port, switch port or bridge (PCIe 6.0 §7.5.1.3). */
-export const TYPE1_HEADER: CapabilityLayout = {
+const TYPE1_HEADER: CapabilityLayout = {
   registers: [
     ...common,
     register("primaryBus", 0x18, 1, [field("primaryBus", 7, 0, "RW")]),
@@ -81,7 +81,7 @@ export const TYPE1_HEADER: CapabilityLayout = {
 };
 
 /** A header of another type (2 is CardBus, 0x7f a function that does not answer): only what all types share. */
-export const OTHER_HEADER: CapabilityLayout = { registers: common };
+const OTHER_HEADER: CapabilityLayout = { registers: common };
 
 /** The layout of a header, by bits 6:0 of the Header Type register. */
 export function headerLayout(headerType: number): CapabilityLayout {

@@ -14,10 +14,10 @@ export type FieldAccess = "RO" | "RW" | "RW1C" | "RWL" | "RWO" | "W1";
  * The strongest reset that leaves a field alone: `none` (every reset clears it), `flr` (a Function Level Reset keeps it), or
  * `conventional` (sticky: a hot reset keeps it too).
  */
-export type FieldSurvives = "none" | "flr" | "conventional";
+type FieldSurvives = "none" | "flr" | "conventional";
 
 /** One bit of a capability, on which another field depends. */
-export interface BitReference {
+interface BitReference {
   /** Byte offset from the capability's start (from 0 in the header). */
   readonly offset: number;
   /** Bit number in that byte, 0 to 7. */
