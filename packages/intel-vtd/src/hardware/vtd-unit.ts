@@ -1,0 +1,167 @@
+import type { Clock, Digest, Digestible, Engine, MmioRegion, PhysicalMemory, Trace } from "@iommu-lab/core";
+import type { IommuHardware, PageRequest, Rid, RootComplex, TranslateResult } from "@iommu-lab/pci";
+import type { InterruptSink } from "../interrupt.ts";
+import type { Capabilities } from "../layout/capabilities.ts";
+import { decodeCapabilities } from "../layout/capabilities.ts";
+import { TTM_LEGACY, TTM_SCALABLE } from "../layout/registers.ts";
+import { Executor } from "./descriptor-executor.ts";
+import { FaultRecorder } from "./fault-recorder.ts";
+import { GlobalCommand } from "./global-command.ts";
+import { InvalidationQueue } from "./invalidation-queue.ts";
+import { PageRequestPort } from "./page-request-port.ts";
+import { PageRequestQueue } from "./page-request-queue.ts";
+import { RegisterWindow } from "./register-window.ts";
+import { RequestPort } from "./request-port.ts";
+import type { CachePolicy } from "./translation-caches.ts";
+import { TranslationCaches } from "./translation-caches.ts";
+import type { WalkContext } from "./walk.ts";
+
+/** A 64-bit register as halves. */
+export type Register64 = readonly [lo: number, hi: number];
+
+/** What a unit is. */
+export interface VtdUnitOptions {
+  /** Such as `dmar0`. */
+  readonly name: string;
+  /** CAP. */
+  readonly cap: Register64;
+  /** ECAP. */
+  readonly ecap: Register64;
+  /** VER: major version in bits 7:4, minor in 3:0. */
+  readonly version: number;
+  /** Host address width in bits, 39 … 52. */
+  readonly hostAddressWidth: number;
+  /** ns after which a device-TLB invalidation is given up. */
+  readonly invalidationTimeout: number;
+  readonly caches: CachePolicy;
+}
+
+/** What a unit is connected to. */
+export interface VtdUnitPorts {
+  readonly memory: PhysicalMemory;
+  readonly clock: Clock;
+  readonly trace: Trace;
+  readonly root: RootComplex;
+  /** Where its interrupts go. */
+  readonly interrupts: InterruptSink;
+}
+
+/**
+ * One VT-d remapping unit: registers, caches, invalidation queue, page request queue, and the judging of requests from
+ * bytes in memory.
+ *
+ * Source: VT-d specification 5.10.
+ */
+export class VtdUnit implements IommuHardware, MmioRegion, Digestible {
+  readonly name: string;
+  /** CAP and ECAP, taken apart. */
+  readonly caps: Capabilities;
+  /** What it remembers of the tables. */
+  readonly caches: TranslationCaches;
+  /** Fault status and records. */
+  readonly faults: FaultRecorder;
+  /** The invalidation queue. */
+  readonly queue: InvalidationQueue;
+  /** The page request queue. */
+  readonly pageRequests: PageRequestQueue;
+  readonly #command: GlobalCommand;
+  readonly #requests: RequestPort;
+  readonly #pageRequestPort: PageRequestPort;
+  readonly #registers: RegisterWindow;
+
+  constructor(options: VtdUnitOptions, ports: VtdUnitPorts) {
+    const { memory, clock, trace, root, interrupts } = ports;
+    const [capLo, capHi] = options.cap;
+    const [ecapLo, ecapHi] = options.ecap;
+    const caps = decodeCapabilities(capLo, capHi, ecapLo, ecapHi);
+    const context: WalkContext = { memory, caps, hostWidth: options.hostAddressWidth };
+    this.name = options.name;
+    this.caps = caps;
+    this.caches = new TranslationCaches(options.caches);
+    this.faults = new FaultRecorder(caps.faultRecords, interrupts);
+    this.pageRequests = new PageRequestQueue(memory, interrupts);
+    const executor = new Executor({
+      unit: this,
+      caps,
+      caches: this.caches,
+      root,
+      trace,
+      devices: () => this.queue.devices,
+    });
+    this.queue = new InvalidationQueue(
+      { name: this.name, memory, clock, trace, caps, faults: this.faults, executor, mode: () => this.#command.mode },
+      options.invalidationTimeout,
+      interrupts,
+    );
+    this.#command = new GlobalCommand(this.name, caps, this.caches, this.queue, this.faults);
+    const parts = { name: this.name, context, caches: this.caches, faults: this.faults, command: this.#command, trace };
+    this.#requests = new RequestPort(parts);
+    this.#pageRequestPort = new PageRequestPort(parts, this, root, this.pageRequests);
+    this.#registers = new RegisterWindow({
+      version: options.version,
+      cap: options.cap,
+      ecap: options.ecap,
+      caps,
+      command: this.#command,
+      faults: this.faults,
+      queue: this.queue,
+      pageRequests: this.pageRequests,
+    });
+  }
+
+  /** The parts that make progress by themselves, in a fixed order. */
+  get engines(): readonly Engine[] {
+    return [this.#command, this.queue, this.queue.devices];
+  }
+
+  /** TES. */
+  get translating(): boolean {
+    return this.#command.translating;
+  }
+
+  /** How requests are judged now: what was latched with the root table. */
+  get mode(): "legacy" | "scalable" | "abort" | "reserved" {
+    switch (this.#command.mode) {
+      case TTM_LEGACY:
+        return "legacy";
+      case TTM_SCALABLE:
+        return "scalable";
+      case 3:
+        return "abort";
+      default:
+        return "reserved";
+    }
+  }
+
+  translate(rid: Rid, pasid: number, page: number, offset: number, flags: number): TranslateResult {
+    return this.#requests.translate(rid, pasid, page, offset, flags);
+  }
+
+  pageRequest(request: PageRequest): void {
+    this.#pageRequestPort.receive(request);
+  }
+
+  invalidateCompletion(rid: Rid, itags: number, count: number): void {
+    this.queue.complete(rid, itags, count);
+  }
+
+  read32(offset: number): number {
+    return this.#registers.read32(offset);
+  }
+
+  write32(offset: number, value: number): void {
+    this.#registers.write32(offset, value);
+  }
+
+  write64(offset: number, lo: number, hi: number): void {
+    this.#registers.write64(offset, lo, hi);
+  }
+
+  digest(into: Digest): void {
+    this.#command.digest(into);
+    this.caches.digest(into);
+    this.faults.digest(into);
+    this.queue.digest(into);
+    this.pageRequests.digest(into);
+  }
+}

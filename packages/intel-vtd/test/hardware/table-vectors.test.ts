@@ -1,0 +1,107 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { AT_UNTRANSLATED, NO_PASID, REQUEST_WRITE } from "@iommu-lab/pci";
+import { describe, expect, test } from "vitest";
+import { TTM_LEGACY, TTM_SCALABLE } from "../../src/layout/registers.ts";
+import { fromQwords } from "../../src/layout/words.ts";
+import { Machine } from "./machine.ts";
+
+/** One recorded table vector: words of tables, one DMA, what became of it. */
+interface Vector {
+  readonly name: string;
+  readonly tables: Readonly<Record<string, readonly string[]>>;
+  readonly iova: string;
+  readonly expected_gpa: string;
+  readonly iommu_testdev: { readonly result: string };
+  readonly fault: { readonly fsts: string; readonly reason?: string };
+}
+
+interface Recording {
+  readonly cap: string;
+  readonly ecap: string;
+  readonly vectors: readonly Vector[];
+}
+
+const root = path.resolve(import.meta.dirname, "..", "..", "..", "..");
+const places = [path.join(root, "packages", "truth", "recordings"), path.resolve(root, "..", "shared", "recordings")];
+
+function recording(name: string): Recording | undefined {
+  const file = places.map((place) => path.join(place, `${name}.json`)).find((one) => existsSync(one));
+  return file === undefined ? undefined : (JSON.parse(readFileSync(file, "utf8")) as Recording);
+}
+
+/** Where the emulator leaves the specification; the code the specification asks for. */
+const departures: Readonly<Record<string, string>> = {
+  "root-low-not-present": "0x39",
+};
+
+function halves(text: string): readonly [number, number] {
+  const value = BigInt(text);
+  return [Number(value & 0xffffffffn), Number(value >> 32n)];
+}
+
+/** Table addresses by name: what the recorded pointers point to. Device 19 is in the upper half of a scalable root entry. */
+const fixed: Readonly<Record<string, number>> = {
+  root: 0x100000,
+  context: 0x101000,
+  pt4: 0x110000,
+  pt3: 0x111000,
+  pt2: 0x112000,
+  pt1: 0x113000,
+  pasid_dir: 0x120000,
+  pasid0: 0x121000,
+};
+
+function indexOf(name: string, iova: bigint, sid: number, scalable: boolean): number {
+  switch (name) {
+    case "root":
+      return (sid >>> 8) * 16;
+    case "context":
+      return scalable ? (sid & 0x7f) * 32 : (sid & 0xff) * 16;
+    case "pasid_dir":
+    case "pasid0":
+      return 0;
+    default: {
+      const level = Number(name.slice(2));
+      return Number((iova >> BigInt(12 + 9 * (level - 1))) & 511n) * 8;
+    }
+  }
+}
+
+describe.each(["qtest-vtd-legacy", "qtest-vtd-scalable-fs", "qtest-vtd-scalable-ss"])("%s", (name) => {
+  const found = recording(name);
+  const scalable = name.includes("scalable");
+  test.skipIf(found === undefined)("the recording is there", () => {
+    expect(found?.vectors.length).toBeGreaterThan(0);
+  });
+  test.each(found?.vectors ?? [])("$name", (vector) => {
+    const sid = 0x98;
+    const iova = BigInt(vector.iova);
+    const machine = new Machine({
+      memoryBase: 0,
+      cap: halves(found?.cap ?? "0"),
+      ecap: halves(found?.ecap ?? "0"),
+      hostAddressWidth: 39,
+    });
+    for (const [table, words] of Object.entries(vector.tables)) {
+      const upper = scalable && table === "context" ? 0x1000 : 0;
+      const at = (fixed[table] ?? 0) + upper + indexOf(table, iova, sid, scalable);
+      machine.store(at, fromQwords(words.map(BigInt)));
+    }
+    machine.translateWith(0x100000, scalable ? TTM_SCALABLE : TTM_LEGACY);
+    const result = machine.unit.translate(sid, NO_PASID, Number(iova >> 12n), 0, AT_UNTRANSLATED | REQUEST_WRITE);
+    const fault = machine.events.find((event) => event.type === "fault");
+    if (vector.iommu_testdev.result === "ok") {
+      expect(result.status).toBe("success");
+      expect(result.page).toBe(Number(BigInt(vector.expected_gpa) >> 12n));
+      expect(fault).toBeUndefined();
+      return;
+    }
+    expect(result.status).toBe("UR");
+    expect(result.recorded).toBe(vector.fault.reason !== undefined);
+    if (vector.fault.reason !== undefined) {
+      const expected = departures[vector.name] ?? vector.fault.reason;
+      expect(Number(fault?.code)).toBe(Number(expected));
+    }
+  });
+});
