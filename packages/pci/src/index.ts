@@ -53,6 +53,13 @@ export {
   CAP_ID_PM,
   PCIE_TYPE,
 } from "./config-space/standard-layouts.ts";
+export { Atc, type AtcEntry, AtcHit } from "./endpoint/atc.ts";
+export { Endpoint, type EndpointInit } from "./endpoint/endpoint.ts";
+export { type InvalidateRequest } from "./endpoint/invalidation-queue.ts";
+export { type Obeys, honest } from "./endpoint/obeys.ts";
+export { type PageRequestOptions, type PageRequestResult } from "./endpoint/page-requests.ts";
+export { type PastTranslation, type TranslationOptions } from "./endpoint/translations.ts";
+export { type DoorbellListener, Fabric } from "./fabric/fabric.ts";
 export {
   type CompletionStatus,
   type Delivery,
@@ -61,7 +68,9 @@ export {
   type RootComplex,
   TranslateResult,
 } from "./fabric/iommu-hardware.ts";
+export { DmaResult, type RequestStatus, TranslationResult } from "./fabric/outcome.ts";
 export { type PciFunction } from "./fabric/pci-function.ts";
+export { Port, type PortInit, type PortKind } from "./fabric/port.ts";
 export {
   AT_MASK,
   AT_TRANSLATED,
@@ -129,6 +138,7 @@ export {
   pciPasidFeatures,
   pciRestorePasidState,
 } from "./linux/pasid.ts";
+export { PciBus } from "./linux/pci-bus.ts";
 export { PciDev, type PciDevOptions, pciDev } from "./linux/pci-dev.ts";
 export {
   pciDisablePri,
@@ -138,3 +148,22 @@ export {
   pciResetPri,
   pciRestorePriState,
 } from "./linux/pri.ts";
+export { type ResetObserver, type ResetPoint, pciResetFunction, pciResetSupported, pcieFlr } from "./linux/reset.ts";
+export { pciRestoreState, pciSaveState } from "./linux/save-restore.ts";
+export { FABRIC, PCI_BUS, TOPOLOGY, pci } from "./plugin.ts";
+export {
+  type DownstreamPortSpec,
+  type EndpointNode,
+  type EndpointSpec,
+  type FunctionAddress,
+  type LinkSpec,
+  type PortAcs,
+  type PortNode,
+  type RootPortSpec,
+  type SwitchSpec,
+  type TopologyDescription,
+  type TopologyOptions,
+  parseRid,
+  pciTopology,
+} from "./topology/description.ts";
+export { Topology } from "./topology/topology.ts";

@@ -79,11 +79,11 @@ export function pciDeviceGroup(device: Device, core: IommuCore): GroupHint {
       return group;
     }
   }
-  for (let { bridge } = dev; bridge !== undefined; { bridge } = bridge) {
-    if (pciAcsPathEnabled(bridge, undefined, ACS_ISOLATION)) {
+  for (let above = dev.bridge; above !== undefined; above = above.bridge) {
+    if (pciAcsPathEnabled(above, undefined, ACS_ISOLATION)) {
       break;
     }
-    dev = bridge;
+    dev = above;
     const group = search.groupOf(dev);
     if (group !== undefined) {
       return group;

@@ -1,0 +1,112 @@
+/**
+ * What became of a memory request: `success`; `UR` and `CA` as the completer answered (a posted write gets no answer on
+ * the wire; then it is what the completer did with it); `acs` = a port blocked it; `master-abort` = nothing is at that
+ * address.
+ */
+export type RequestStatus = "success" | "UR" | "CA" | "acs" | "master-abort";
+
+/** What became of one memory access. One object per sender, reused: read it before the next request. */
+export class DmaResult {
+  /** False when the function did not send it; then {@link DmaResult.reason} says why and `status` says nothing. */
+  sent = false;
+  status: RequestStatus = "success";
+  /** The 4 bytes that a read brought back, unsigned. */
+  value: number | undefined = undefined;
+  /** Name of the fault, `""` when there is none. */
+  fault = "";
+  /** Whether the fault was written where software can read it. */
+  recorded = false;
+  /** Id of the request's `tlp` event, 0 when nobody listened. */
+  event = 0;
+  /** Why it was not sent: the register bit or state in the way. `""` when it was. */
+  reason = "";
+
+  /** Sets everything to a success without data. @returns this */
+  reset(): this {
+    this.sent = true;
+    this.status = "success";
+    this.value = undefined;
+    this.fault = "";
+    this.recorded = false;
+    this.event = 0;
+    this.reason = "";
+    return this;
+  }
+
+  /** The function keeps the request to itself. @returns this */
+  withhold(reason: string): this {
+    this.reset();
+    this.sent = false;
+    this.status = "UR";
+    this.reason = reason;
+    return this;
+  }
+}
+
+/** What came back for a Translation Request. One object per sender, reused: read it before the next request. */
+export class TranslationResult {
+  /** False when the function did not send it; then {@link TranslationResult.reason} says why and `status` says nothing. */
+  sent = false;
+  /** Completion status; a Success may carry neither permission. */
+  status: RequestStatus = "success";
+  /** Page number (address / 4096) that was asked for. */
+  page = 0;
+  /** Host page number of the page asked for. */
+  host = 0;
+  /** log2 of the size of the translation in bytes: 12 = 4 KiB. */
+  sizeLog2 = 12;
+  read = false;
+  write = false;
+  execute = false;
+  privileged = false;
+  /** Valid for all PASIDs. */
+  global = false;
+  /** U: only Untranslated requests may use the range. */
+  untranslatedOnly = false;
+  /** N: No Snoop may be used. */
+  noSnoop = false;
+  /** The range must be accessed through CXL.io, not CXL.cache. */
+  cxlIo = false;
+  /** Whether the ATC holds it now. */
+  cached = false;
+  /** Name of the fault, `""` when there is none. */
+  fault = "";
+  /** Whether the fault was written where software can read it. */
+  recorded = false;
+  /** Id of the request's `tlp` event, 0 when nobody listened. */
+  event = 0;
+  /** Why it was not sent: the register bit or state in the way. `""` when it was. */
+  reason = "";
+
+  /** Sets everything to a Success without permissions. @returns this */
+  reset(page: number): this {
+    this.sent = true;
+    this.status = "success";
+    this.page = page;
+    this.host = 0;
+    this.sizeLog2 = 12;
+    this.read = false;
+    this.write = false;
+    this.execute = false;
+    this.privileged = false;
+    this.global = false;
+    this.untranslatedOnly = false;
+    this.noSnoop = false;
+    this.cxlIo = false;
+    this.cached = false;
+    this.fault = "";
+    this.recorded = false;
+    this.event = 0;
+    this.reason = "";
+    return this;
+  }
+
+  /** The function keeps the request to itself. @returns this */
+  withhold(page: number, reason: string): this {
+    this.reset(page);
+    this.sent = false;
+    this.status = "UR";
+    this.reason = reason;
+    return this;
+  }
+}

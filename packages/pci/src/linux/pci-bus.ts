@@ -1,0 +1,205 @@
+import type { Device, DeviceDriver, IommuCore, KernelProfile, LifecycleHooks, Op, Trace } from "@iommu-lab/core";
+import { KernelError, KernelOops, preempt } from "@iommu-lab/core";
+import type { Rid } from "../fabric/request.ts";
+import { parseRid } from "../topology/description.ts";
+import type { Topology } from "../topology/topology.ts";
+import { pciSetupDevice, scanBus } from "./enumerate.ts";
+import { PciDev, pciDev } from "./pci-dev.ts";
+import { type ResetObserver, pciResetFunction } from "./reset.ts";
+
+const COMMAND = 4;
+const BUS_MASTER = 4;
+
+/** The driver that Linux binds to ports; it leaves DMA ownership of their group to others. */
+const portDriver: DeviceDriver = { name: "pcieport", managesDma: true };
+
+/** The PCI bus as Linux runs it: the scan, binding and unbinding of drivers, resets and removal. */
+export class PciBus {
+  /** Every function the kernel knows, in the order of the scan. */
+  readonly devices: Device[] = [];
+  readonly #topology: Topology;
+  readonly #core: IommuCore;
+  readonly #kernel: KernelProfile;
+  readonly #trace: Trace;
+  readonly #hooks: readonly LifecycleHooks[];
+
+  constructor(
+    topology: Topology,
+    core: IommuCore,
+    kernel: KernelProfile,
+    trace: Trace,
+    hooks: readonly LifecycleHooks[],
+  ) {
+    this.#topology = topology;
+    this.#core = core;
+    this.#kernel = kernel;
+    this.#trace = trace;
+    this.#hooks = hooks;
+  }
+
+  /** The device at an address. @throws InputError for a malformed one */
+  deviceAt(address: Rid | string): Device | undefined {
+    const rid = parseRid(address);
+    return this.devices.find((device) => pciDev(device).rid === rid);
+  }
+
+  /**
+   * Scans the machine and adds what it finds: bus by bus, then the VFs of each PF.
+   *
+   * Source: Linux 7.2 `pci_scan_root_bus_bridge()`, `pci_iov_add_virtfn()`.
+   */
+  *scan(): Op<void> {
+    const found: PciDev[] = [];
+    scanBus(
+      {
+        functionAt: (rid) => this.#topology.functionAt(rid),
+        isExternalFacing: (rid) => this.#topology.ports.some((port) => port.rid === rid && port.externalFacing),
+        kernel: this.#kernel,
+        trace: this.#trace,
+        acsRequested: () => this.#core.driver !== undefined,
+        found: (dev) => found.push(dev),
+      },
+      0,
+      undefined,
+    );
+    for (const dev of found) {
+      this.devices.push(yield* this.#core.addDevice(dev));
+    }
+    yield* this.#addVirtualFunctions();
+  }
+
+  /** Binds the port driver to every port, as the kernel does when the bus is scanned. */
+  *bindPorts(): Op<void> {
+    for (const device of this.devices) {
+      const dev = pciDev(device);
+      if (dev.headerType === 1 && dev.pcieCap !== 0 && device.driver === undefined) {
+        yield* this.bind(device, portDriver);
+      }
+    }
+  }
+
+  /**
+   * A driver binds: ACS is enabled, the default domain claimed unless the driver manages DMA itself, then the driver
+   * turns Bus Master on.
+   *
+   * Source: Linux 7.2 `really_probe()`, `pci_dma_configure()`.
+   *
+   * @throws KernelError EBUSY when another driver is bound or the group is owned, EPROBE_DEFER
+   */
+  *bind(device: Device, driver: DeviceDriver): Op<void> {
+    const dev = pciDev(device);
+    yield dev.lock.exclusive;
+    try {
+      yield* this.#probe(device, dev, driver);
+    } catch (error) {
+      if (!(error instanceof KernelOops)) {
+        dev.lock.release();
+      }
+      if (error instanceof KernelError) {
+        this.#traceBind(device, driver, error.errno);
+      }
+      throw error;
+    }
+    dev.lock.release();
+    this.#traceBind(device, driver, "0");
+  }
+
+  /** The driver unbinds. Source: Linux 7.2 `__device_release_driver()`, `pci_dma_cleanup()`. */
+  *unbind(device: Device): Op<void> {
+    const { driver } = device;
+    if (driver === undefined) {
+      return;
+    }
+    const { lock } = pciDev(device);
+    yield lock.exclusive;
+    if (!driver.managesDma) {
+      yield* this.#core.unuseDefaultDomain(device);
+    }
+    device.driver = undefined;
+    lock.release();
+    for (const hook of this.#hooks) {
+      hook.unbind?.(device);
+    }
+    if (this.#trace.active) {
+      this.#trace.emit("driver:unbind", { device: device.name, driver: driver.name });
+    }
+  }
+
+  /**
+   * Resets a function by FLR (`pci_reset_function()`).
+   *
+   * @param observer called when the IOMMU blocks the function, when it lets it through again, and when config space is
+   * restored
+   * @throws KernelError ENOTTY without FLR, or what the reset returned
+   */
+  resetFunction(device: Device, observer?: ResetObserver): Op<void> {
+    return pciResetFunction(this.#core, device, observer);
+  }
+
+  /** sysfs `remove`: driver unbound, IOMMU released, forgotten. Source: Linux 7.2 `pci_stop_and_remove_bus_device()`. */
+  *remove(device: Device): Op<void> {
+    yield* this.unbind(device);
+    yield* this.#core.removeDevice(device);
+    const index = this.devices.indexOf(device);
+    if (index >= 0) {
+      this.devices.splice(index, 1);
+    }
+  }
+
+  *#addVirtualFunctions(): Op<void> {
+    for (const endpoint of this.#topology.endpoints) {
+      const pf = endpoint.physfn === undefined ? undefined : this.deviceAt(endpoint.physfn.rid);
+      if (pf === undefined) {
+        continue;
+      }
+      const physfn = pciDev(pf);
+      const dev = new PciDev({
+        function: endpoint,
+        trace: this.#trace,
+        physfn,
+        acsRequested: () => this.#core.driver !== undefined,
+        ...(physfn.bridge === undefined ? {} : { bridge: physfn.bridge }),
+      });
+      pciSetupDevice(dev, this.#kernel);
+      this.devices.push(yield* this.#core.addDevice(dev));
+    }
+  }
+
+  *#probe(device: Device, dev: PciDev, driver: DeviceDriver): Op<void> {
+    if (device.driver !== undefined) {
+      throw new KernelError("EBUSY", `${device.name} is bound to ${device.driver.name}`);
+    }
+    device.driver = driver;
+    try {
+      yield* dev.dmaConfigure();
+      if (!driver.managesDma) {
+        yield* this.#core.useDefaultDomain(device);
+      }
+    } catch (error) {
+      device.driver = undefined;
+      throw error;
+    }
+    try {
+      for (const hook of this.#hooks) {
+        hook.bind?.(device);
+      }
+    } catch (error) {
+      if (!driver.managesDma) {
+        yield* this.#core.unuseDefaultDomain(device);
+      }
+      device.driver = undefined;
+      throw error;
+    }
+    const command = dev.read16(COMMAND);
+    if ((command & BUS_MASTER) === 0) {
+      yield preempt;
+      dev.write16(COMMAND, command | BUS_MASTER, "Command");
+    }
+  }
+
+  #traceBind(device: Device, driver: DeviceDriver, result: string): void {
+    if (this.#trace.active) {
+      this.#trace.emit("driver:bind", { device: device.name, driver: driver.name, result });
+    }
+  }
+}

@@ -1,0 +1,41 @@
+import type { Plugin, Token } from "@iommu-lab/core";
+import { BOOT, CLOCK, HOOKS, IOMMU_CORE, KERNEL, MEMORY, SCHEDULER, TRACE, token } from "@iommu-lab/core";
+import type { Fabric } from "./fabric/fabric.ts";
+import { PciBus } from "./linux/pci-bus.ts";
+import type { TopologyDescription } from "./topology/description.ts";
+import { Topology } from "./topology/topology.ts";
+
+/** The way from endpoints to memory. */
+export const FABRIC: Token<Fabric> = token("pci.fabric");
+/** The functions of the platform, as silicon. */
+export const TOPOLOGY: Token<Topology> = token("pci.topology");
+/** The functions of the platform, as Linux knows them. */
+export const PCI_BUS: Token<PciBus> = token("pci.bus");
+
+/**
+ * Brings a machine's PCI functions: fabric, endpoints as engines of the scheduler, and the scan of the bus at boot.
+ *
+ * @param description from {@link pciTopology}; any number of platforms can be made from one
+ */
+export function pci(description: TopologyDescription): Plugin {
+  return {
+    name: "pci",
+    register(host) {
+      host.provide(FABRIC, () => host.get(TOPOLOGY).fabric);
+      host.provide(TOPOLOGY, () => {
+        const topology = new Topology(description, host.get(MEMORY), host.get(CLOCK), host.get(TRACE));
+        const scheduler = host.get(SCHEDULER);
+        for (const endpoint of topology.endpoints) {
+          scheduler.addEngine(endpoint);
+        }
+        return topology;
+      });
+      host.provide(
+        PCI_BUS,
+        () => new PciBus(host.get(TOPOLOGY), host.get(IOMMU_CORE), host.get(KERNEL), host.get(TRACE), host.all(HOOKS)),
+      );
+      host.add(BOOT, { name: "pci scan", order: 200, run: () => host.get(PCI_BUS).scan() });
+      host.add(BOOT, { name: "pci port drivers", order: 400, run: () => host.get(PCI_BUS).bindPorts() });
+    },
+  };
+}
