@@ -3,4 +3,7 @@
  *
  * @packageDocumentation
  */
+export { CxlCache } from "./cxl-cache.ts";
 export { type CxlDeviceDvsec, type CxlDeviceType, cxlDeviceDvsec, cxlDeviceType } from "./dvsec.ts";
+export { type CxlFirmwareOptions, enableCxl } from "./firmware.ts";
+export { CXL_CACHES, cxl, cxlCache } from "./plugin.ts";

@@ -122,7 +122,7 @@ export class Stage {
   work(): void {
     this.endpoint.dmaWrite(this.target, 0, 0x600d, NO_PASID);
     this.endpoint.dmaRead(this.target, 0, NO_PASID);
-    this.cxl?.read(this.target, NO_PASID);
+    this.cxl?.read(this.target, 0, NO_PASID);
     this.platform.scheduler.settle();
   }
 

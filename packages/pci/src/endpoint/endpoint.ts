@@ -123,6 +123,11 @@ export class Endpoint implements Engine, PciFunction {
     return this.#registers.atsEnabled;
   }
 
+  /** Why it may not use ATS now, by the rules it {@link Endpoint.obeys}; `""` = it may. */
+  get atsRefusal(): string {
+    return this.#silence() || this.#atsRefusal();
+  }
+
   /** Whether a reset is under way: it does not answer and sends nothing. */
   get resetting(): boolean {
     return this.#timer.resetting;
