@@ -21,6 +21,7 @@ export interface DeviceSnapshot {
   readonly ats: number | undefined;
   readonly pasid: number | undefined;
   readonly pri: number | undefined;
+  readonly acs: number | undefined;
   /** Masked words of the IOMMU's structures. */
   readonly tables: TableWords;
 }
@@ -98,6 +99,7 @@ export function snapshot(state: RecordedState, address: string): DeviceSnapshot 
     ats: device.ats?.control,
     pasid: device.pasid?.control,
     pri: device.pri?.control,
+    acs: device.acs?.control,
     tables: maskTables(state.tables.get(address) ?? new Map()),
   };
 }

@@ -26,3 +26,6 @@ export {
   readState,
 } from "./state.ts";
 export { type TableKind, standingTexts, tableText } from "./table-text.ts";
+export { type CommandVerdict, type Difference, type Scope, compareCommands, compareViews } from "./compare.ts";
+export { type DifferencePlace, type Explanation, explanationOf, parseExplanations } from "./explained.ts";
+export { topologyOf } from "./topology.ts";

@@ -20,6 +20,15 @@ export class JsonField {
     this.#path = path;
   }
 
+  /** The document in a text. @throws InputError when it is not JSON */
+  static parse(text: string, file: string): JsonField {
+    try {
+      return new JsonField(JSON.parse(text), file);
+    } catch (error) {
+      throw new InputError(`not a JSON document: ${error instanceof Error ? error.message : String(error)}`, { file });
+    }
+  }
+
   /** Whether the field is there and not null. */
   get present(): boolean {
     return this.#value !== undefined && this.#value !== null;

@@ -1,4 +1,3 @@
-import { InputError } from "@iommu-lab/core";
 import { JsonField } from "./json-field.ts";
 import type { RecordedState } from "./state.ts";
 import { readState } from "./state.ts";
@@ -67,7 +66,7 @@ export function schemaOf(text: string): string | undefined {
  * @throws InputError that names file, phase and field of what is damaged
  */
 export function parseRecording(text: string, file: string): Recording {
-  const root = new JsonField(parseJson(text, file), file);
+  const root = JsonField.parse(text, file);
   const schema = root.at("schema").text();
   if (schema !== RECORDING_SCHEMA) {
     root.at("schema").fail(`expected ${JSON.stringify(RECORDING_SCHEMA)}, found ${JSON.stringify(schema)}`);
@@ -98,15 +97,6 @@ export function parseRecording(text: string, file: string): Recording {
     ),
     phases: readPhases(root.at("phases")),
   };
-}
-
-function parseJson(text: string, file: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new InputError(`not a JSON document: ${reason}`, { file });
-  }
 }
 
 function readVendor(field: JsonField): Recording["vendor"] {

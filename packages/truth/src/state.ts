@@ -5,7 +5,7 @@ export type TableWords = ReadonlyMap<string, readonly bigint[]>;
 
 /** An extended capability that software switches on and off, as it was read from config space. */
 export interface ControlWord {
-  /** Control register: ATS, PASID 16 bits (Enable is bit 15, bit 0), PRI 16 bits (Enable is bit 0). */
+  /** Control register, 16 bits. Enable is bit 15 of ATS, bit 0 of PASID and PRI. */
   readonly control: number;
 }
 
@@ -20,6 +20,7 @@ export interface RecordedDevice {
   readonly ats: ControlWord | undefined;
   readonly pasid: ControlWord | undefined;
   readonly pri: ControlWord | undefined;
+  readonly acs: ControlWord | undefined;
 }
 
 /** One IOMMU group. */
@@ -108,14 +109,18 @@ function readDevice(field: JsonField): RecordedDevice {
     driver: field.at("driver").optionalText(),
     group: field.at("iommu_group").optionalText(),
     iommu: field.at("iommu").optionalText(),
-    ats: config.present ? control(config.at("ats")) : undefined,
-    pasid: config.present ? control(config.at("pasid")) : undefined,
-    pri: config.present ? control(config.at("pri")) : undefined,
+    ats: control(config, "ats"),
+    pasid: control(config, "pasid"),
+    pri: control(config, "pri"),
+    acs: control(config, "acs"),
   };
 }
 
-function control(field: JsonField): ControlWord | undefined {
-  return field.present ? { control: Number(field.at("ctrl").word()) } : undefined;
+function control(config: JsonField, capability: string): ControlWord | undefined {
+  if (!config.present || !config.at(capability).present) {
+    return undefined;
+  }
+  return { control: Number(config.at(capability).at("ctrl").word()) };
 }
 
 function readGroup(field: JsonField): RecordedGroup {

@@ -1,0 +1,100 @@
+import type { Trace, TraceEvent } from "@iommu-lab/core";
+import type { AttachCommands, Opcode } from "./commands.ts";
+import { opcodeOf } from "./commands.ts";
+import type { LifecycleEvent, LifecycleKind } from "./lifecycle.ts";
+import { attachText } from "./lifecycle.ts";
+import type { Recording } from "./recording.ts";
+import type { TableKind } from "./table-text.ts";
+import { tableText } from "./table-text.ts";
+
+/** The model's structures and how recordings name them. */
+const STRUCTURES: ReadonlyMap<string, TableKind> = new Map([
+  ["ste", "ste"],
+  ["cd", "cd0"],
+  ["vtd-context", "context"],
+  ["vtd-pasid", "pasid0"],
+  ["dte", "dte"],
+]);
+
+/** What the model did during a phase. */
+export interface Observed {
+  readonly events: readonly LifecycleEvent[];
+  readonly commands: readonly AttachCommands[];
+}
+
+/**
+ * Listens to a model's trace and keeps what a recording would show: the order of attaches, enables and table changes,
+ * and the commands during each attach.
+ */
+export class Observer {
+  readonly #vendor: Recording["vendor"];
+  readonly #nameOf: (rid: number) => string;
+  readonly #stop: () => void;
+  #events: LifecycleEvent[] = [];
+  #commands: { device: string; opcodes: Opcode[] }[] = [];
+  /** The device whose attach runs. */
+  #attaching: string | undefined;
+
+  /** @param nameOf the address of the device with a requester ID */
+  constructor(trace: Trace, vendor: Recording["vendor"], nameOf: (rid: number) => string) {
+    this.#vendor = vendor;
+    this.#nameOf = nameOf;
+    this.#stop = trace.subscribe((event) => this.#see(event));
+  }
+
+  /** What was seen since the last call. */
+  take(): Observed {
+    const seen = { events: this.#events, commands: this.#commands };
+    this.#events = [];
+    this.#commands = [];
+    return seen;
+  }
+
+  /** Stops listening. */
+  stop(): void {
+    this.#stop();
+  }
+
+  #add(device: string, kind: LifecycleKind, text: string): void {
+    this.#events.push({ device, kind, text });
+  }
+
+  #see(event: TraceEvent): void {
+    const { type } = event;
+    if (type === "domain:attach") {
+      this.#attaching = event.device;
+      this.#commands.push({ device: event.device, opcodes: [] });
+      this.#add(event.device, "attach", attachText(event.domainType, event.old.replace(/#.*$/u, "")));
+    } else if (type === "domain:attached") {
+      this.#attaching = undefined;
+      this.#add(event.device, "attached", `attached: ${event.result}`);
+    } else if (type === "capability:enable") {
+      const state = event.enabled ? "on" : "off";
+      this.#add(event.device, `${event.capability}-${state}`, `${event.capability.toUpperCase()} ${state}`);
+    } else if (type === "reset:prepare" || type === "reset:done") {
+      this.#add(event.device, "reset", type.replace(":", " "));
+    } else if (type === "driver:bind") {
+      this.#add(event.device, "bind", `bind: ${event.result}`);
+    } else if (type === "driver:unbind") {
+      this.#add(event.device, "unbind", "unbind");
+    } else if (type === "table:write") {
+      this.#table(event);
+    } else if (type === "command:submit") {
+      this.#command(event.words);
+    }
+  }
+
+  /** As in recordings, changes count inside an attach, and of entries with a PASID number 0 alone. */
+  #table(event: Extract<TraceEvent, { type: "table:write" }>): void {
+    const kind = STRUCTURES.get(event.kind);
+    if (this.#attaching !== undefined && kind !== undefined && (event.pasid ?? 0) <= 0) {
+      this.#add(this.#nameOf(event.rid), kind, tableText(kind, event.after.map(BigInt)));
+    }
+  }
+
+  #command(words: readonly string[]): void {
+    if (this.#attaching !== undefined) {
+      this.#commands.at(-1)?.opcodes.push(opcodeOf(this.#vendor, BigInt(words[0] ?? "0x0")));
+    }
+  }
+}

@@ -1,0 +1,254 @@
+import type { Device, Trace } from "@iommu-lab/core";
+import { KernelError } from "@iommu-lab/core";
+import { pciDev } from "@iommu-lab/pci";
+import type { Difference, Scope } from "./compare.ts";
+import { compareCommands, compareViews } from "./compare.ts";
+import type { DeviceSnapshot, DeviceView, PhaseExpectation } from "./expectation.ts";
+import { expectations } from "./expectation.ts";
+import type { Explanation } from "./explained.ts";
+import { explanationOf } from "./explained.ts";
+import type { LifecycleKind } from "./lifecycle.ts";
+import { condense } from "./lifecycle.ts";
+import type { Machine } from "./machine.ts";
+import { buildMachine } from "./machine.ts";
+import { maskTables } from "./mask.ts";
+import type { Observed } from "./observe.ts";
+import { Observer } from "./observe.ts";
+import type { PhaseName } from "./phases.ts";
+import { perform, phaseName, prepare, startOf, typeOf, unsupportedReason } from "./phases.ts";
+import type { Recording } from "./recording.ts";
+import type { PhaseReport } from "./report.ts";
+import { standingTexts } from "./table-text.ts";
+
+/** A dump of config space. */
+export interface Dump {
+  readonly text: string;
+  /** For errors. */
+  readonly file: string;
+}
+
+/**
+ * Plays a recording on the model, phase by phase, and compares after each.
+ *
+ * @throws InputError when the recording asks for a machine that cannot be built
+ */
+export function replay(recording: Recording, dump: Dump, explanations: readonly Explanation[]): readonly PhaseReport[] {
+  const machine = buildMachine(recording, dump);
+  const run = new Replay(recording, machine, explanations);
+  return expectations(recording).map((expectation) => run.phase(expectation));
+}
+
+class Replay {
+  readonly #recording: Recording;
+  readonly #machine: Machine;
+  readonly #explanations: readonly Explanation[];
+  readonly #observer: Observer;
+  /** Texts of the model's structures, per device, as events are condensed against them. */
+  readonly #standing = new Map<string, Map<LifecycleKind, string>>();
+
+  constructor(recording: Recording, machine: Machine, explanations: readonly Explanation[]) {
+    this.#recording = recording;
+    this.#machine = machine;
+    this.#explanations = explanations;
+    const trace: Trace = machine.platform.trace;
+    this.#observer = new Observer(trace, recording.vendor, (rid) => machine.nameOf(rid));
+  }
+
+  phase(expectation: PhaseExpectation): PhaseReport {
+    const { phase } = expectation;
+    if (phase.index === 0) {
+      return this.#boot(expectation);
+    }
+    const name = phaseName(phase.name);
+    const address = this.#recording.roles.get(name.role);
+    const reason = unsupportedReason(name) ?? this.#unmodelled(name, address);
+    if (reason !== undefined || address === undefined) {
+      return { ...empty(expectation), verdict: "not yet", reason };
+    }
+    return this.#act(expectation, name, address);
+  }
+
+  #unmodelled(name: PhaseName, address: string | undefined): string | undefined {
+    if (address === undefined || !this.#machine.addresses.has(address)) {
+      return `${name.role} is not part of the modelled machine`;
+    }
+    return undefined;
+  }
+
+  /** Boots, binds what the recorded kernel had bound, and looks at every device. */
+  #boot(expectation: PhaseExpectation): PhaseReport {
+    const { platform, addresses } = this.#machine;
+    platform.boot();
+    this.#bindRecorded(expectation);
+    const observed = this.#observer.take();
+    const differences: Difference[] = [];
+    for (const address of addresses) {
+      differences.push(...this.#compare(expectation, address, observed));
+    }
+    return this.#report(expectation, differences, observed, [...addresses], []);
+  }
+
+  #bindRecorded(expectation: PhaseExpectation): void {
+    const { platform, kernel } = this.#machine;
+    for (const [address, recorded] of expectation.phase.state?.devices ?? []) {
+      const device = this.#device(address);
+      if (device !== undefined && recorded.driver !== undefined) {
+        // Port drivers do their own DMA, if any: `driver_managed_dma`.
+        const managesDma = recorded.driver === "pcieport";
+        platform.run(kernel.bus.bind(device, { name: recorded.driver, managesDma }));
+      }
+    }
+  }
+
+  #act(expectation: PhaseExpectation, name: PhaseName, address: string): PhaseReport {
+    const { platform, kernel } = this.#machine;
+    const device = this.#device(address);
+    if (device === undefined) {
+      const lost = { device: address, aspect: "presence", recorded: "present", model: "absent" };
+      return this.#report(expectation, [lost], this.#observer.take(), [address], []);
+    }
+    const start = startOf(expectation, name, address);
+    const prepared = platform.run(prepare(kernel, device, start));
+    this.#remember(address, this.#observer.take());
+    const driver = expectation.device(address).state?.driver ?? device.driver?.name ?? "none";
+    let result = "0";
+    try {
+      platform.run(perform(kernel, device, name, driver), phaseActor(name));
+    } catch (error) {
+      result = error instanceof KernelError ? error.errno : String(error);
+    }
+    const observed = this.#observer.take();
+    const differences = [
+      ...checkResult(expectation, address, result, device),
+      ...this.#compare(expectation, address, observed),
+    ];
+    return this.#report(expectation, differences, observed, [address], prepared);
+  }
+
+  /** Unrecorded steps change the structures as well. */
+  #remember(address: string, observed: Observed): void {
+    condense(
+      observed.events.filter((event) => event.device === address),
+      this.#standingOf(address),
+    );
+  }
+
+  #standingOf(address: string): Map<LifecycleKind, string> {
+    const known = this.#standing.get(address) ?? new Map<LifecycleKind, string>();
+    this.#standing.set(address, known);
+    return known;
+  }
+
+  #compare(expectation: PhaseExpectation, address: string, observed: Observed): Difference[] {
+    const scope: Scope = { observable: expectation.observable, modelled: this.#machine.addresses };
+    return compareViews(expectation.device(address), this.#view(address, observed), scope);
+  }
+
+  #view(address: string, observed: Observed): DeviceView {
+    const own = observed.events.filter((event) => event.device === address);
+    const events = condense(own, this.#standingOf(address));
+    const device = this.#device(address);
+    const tables = device === undefined ? undefined : this.#machine.tables(pciDev(device).rid);
+    this.#standing.set(address, new Map([...this.#standingOf(address), ...standingTexts(tables)]));
+    return {
+      device: address,
+      state: device === undefined || tables === undefined ? undefined : snapshotOf(device, maskTables(tables)),
+      events,
+      commands: observed.commands.filter((attach) => attach.device === address),
+    };
+  }
+
+  #device(address: string): Device | undefined {
+    return this.#machine.platform.iommu.deviceNamed(address);
+  }
+
+  #report(
+    expectation: PhaseExpectation,
+    found: readonly Difference[],
+    observed: Observed,
+    addresses: readonly string[],
+    prepared: readonly string[],
+  ): PhaseReport {
+    const differences = found.map((difference) => {
+      const role = this.#role(difference.device);
+      const place = { recording: this.#recording.name, phase: expectation.phase.name, role };
+      return { ...difference, role, cause: explanationOf(this.#explanations, place, difference)?.cause };
+    });
+    const commands = addresses.map((address) =>
+      compareCommands(
+        expectation.device(address).commands,
+        observed.commands.filter((attach) => attach.device === address),
+      ),
+    );
+    const attached = commands.filter(({ verdict }) => verdict !== "none");
+    const commandDifferences = commands.flatMap((one) => one.differences);
+    return {
+      ...empty(expectation),
+      verdict:
+        differences.length === 0
+          ? "agree"
+          : differences.every(({ cause }) => cause !== undefined)
+            ? "explained"
+            : "differ",
+      prepared,
+      differences,
+      commands: attached.length === 0 ? "none" : commandDifferences.length === 0 ? "agree" : "differ",
+      commandDifferences,
+    };
+  }
+
+  #role(address: string): string {
+    return [...this.#recording.roles].find(([, one]) => one === address)?.[0] ?? address;
+  }
+}
+
+function phaseActor(name: PhaseName): string {
+  return name.action.startsWith("reset") ? "reset" : "shell";
+}
+
+function empty(expectation: PhaseExpectation): PhaseReport {
+  return {
+    index: expectation.phase.index,
+    name: expectation.phase.name,
+    verdict: "agree",
+    reason: undefined,
+    prepared: [],
+    differences: [],
+    commands: "none",
+    commandDifferences: [],
+  };
+}
+
+/** The errno behind the shell's message; and, where nothing else was read, the type that the phase printed last. */
+function checkResult(expectation: PhaseExpectation, address: string, result: string, device: Device): Difference[] {
+  const { output, phase } = expectation;
+  const differences: Difference[] = [];
+  const recorded = output.result ?? "0";
+  if (recorded !== result) {
+    differences.push({ device: address, aspect: "result", recorded, model: result });
+  }
+  const type = device.group === undefined ? "none" : typeOf(device.group);
+  if (phase.state === undefined && output.typeAfter !== undefined && output.typeAfter !== type) {
+    differences.push({ device: address, aspect: "type", recorded: output.typeAfter, model: type });
+  }
+  return differences;
+}
+
+function snapshotOf(device: Device, tables: DeviceSnapshot["tables"]): DeviceSnapshot {
+  const { config } = pciDev(device);
+  const control = (id: number, offset: number): number | undefined => {
+    const at = config.findExtendedCapability(id);
+    return at === 0 ? undefined : config.read16(at + offset);
+  };
+  return {
+    driver: device.driver?.name ?? "none",
+    group: new Set(device.group?.members.map((member) => member.device.name)),
+    type: device.group === undefined ? "none" : typeOf(device.group),
+    // Control registers. Source: PCIe 6.0 §10.5.1.3, §7.8.9.3, §10.5.2.2, §7.7.11.3.
+    ats: control(0x0f, 6),
+    pasid: control(0x1b, 6),
+    pri: control(0x13, 4),
+    acs: control(0x0d, 6),
+    tables,
+  };
+}
