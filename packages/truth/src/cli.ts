@@ -1,5 +1,5 @@
 import { InputError } from "@iommu-lab/core";
-import { Command, CommanderError, Option } from "commander";
+import { Argument, Command, CommanderError, Option } from "commander";
 import pc from "picocolors";
 import { exitCode, formatReport } from "./report.ts";
 import { RECORDINGS, committedExplanations, runTruth } from "./run.ts";
@@ -34,7 +34,12 @@ export function runCommand(argv: readonly string[], output: Output): number {
       "Replays recordings of real kernels on the model and compares: driver, group, domain type, ATS, PASID and PRI " +
         "control words, the bytes of the IOMMU's tables, and the order of what happened.",
     )
-    .argument("[directory]", "recordings (CASE.json with CASE.lspci-xxxx.txt beside it)", RECORDINGS)
+    .addArgument(
+      new Argument("[directory]", "recordings (CASE.json with CASE.lspci-xxxx.txt beside it)").default(
+        RECORDINGS,
+        "the recordings of this package",
+      ),
+    )
     .addOption(new Option("--format <format>", "how to print").choices(["table", "json"]).default("table"))
     .addHelpText("after", EXAMPLES)
     .exitOverride()

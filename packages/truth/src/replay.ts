@@ -92,7 +92,7 @@ class Replay {
     const { platform, kernel } = this.#machine;
     for (const [address, recorded] of expectation.phase.state?.devices ?? []) {
       const device = this.#device(address);
-      if (device !== undefined && recorded.driver !== undefined) {
+      if (device !== undefined && device.driver === undefined && recorded.driver !== undefined) {
         // Port drivers do their own DMA, if any: `driver_managed_dma`.
         const managesDma = recorded.driver === "pcieport";
         platform.run(kernel.bus.bind(device, { name: recorded.driver, managesDma }));
