@@ -1,7 +1,7 @@
 import type { KernelProfile, Platform, Plugin } from "@iommu-lab/core";
 import { createPlatform, linux } from "@iommu-lab/core";
 import { cxl } from "@iommu-lab/cxl";
-import { pci, pciTopology } from "@iommu-lab/pci";
+import { type TopologyDescription, pci, pciTopology } from "@iommu-lab/pci";
 import type { DeviceUnderTest } from "./devices.ts";
 import type { Subject } from "./stage.ts";
 
@@ -47,6 +47,7 @@ export interface SubjectOptions {
  */
 export function subject(options: SubjectOptions): Subject {
   const { backend, device } = options;
+  const topology = topologyFor(device);
   const policies = options.policies ?? [];
   const slots = Object.fromEntries(policies.map(({ slot, value }) => [slot, value]));
   const version = options.kernel ?? "7.2";
@@ -60,7 +61,22 @@ export function subject(options: SubjectOptions): Subject {
     create: (cmdline): Platform =>
       createPlatform({
         kernel: profile([cmdline, backend.cmdline, options.cmdline ?? ""].join(" ").trim()),
-        plugins: [pci(topologyFor(device)), cxl(), ...backend.plugins()],
+        plugins: [pci(topology), cxl(), ...backend.plugins()],
       }),
   };
+}
+
+/** The root port above the device under test. */
+const ROOT_PORT = 0x0008;
+
+/**
+ * The machine around a device: one root port with all ACS controls and the device below it, or the device alone when its
+ * place is on bus 0.
+ */
+function topologyFor(device: DeviceUnderTest): TopologyDescription {
+  const endpoint = { rid: device.rid, config: device.config() };
+  if (device.rid >>> 8 === 0) {
+    return pciTopology({ integrated: [endpoint] });
+  }
+  return pciTopology({ rootPorts: [{ rid: ROOT_PORT, endpoint }] });
 }

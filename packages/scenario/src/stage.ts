@@ -44,6 +44,8 @@ export class Stage {
   readonly userBuffer: number;
   /** Host page that no domain ever maps. */
   readonly canary: number;
+  /** Interrupt messages that reached the doorbell. */
+  interrupts = 0;
   /** Page number at which the RID uses, or last used, its buffer. */
   target: number;
   /** The same for PASIDs. */
@@ -66,6 +68,11 @@ export class Stage {
     this.bus = host.get(PCI_BUS);
     this.fabric = host.get(FABRIC);
     this.endpoint = this.fabric.endpoint(subject.rid);
+    if (subject.doorbell !== undefined) {
+      this.fabric.addDoorbell(subject.doorbell, () => {
+        this.interrupts += 1;
+      });
+    }
     this.cxl = cxlCache(host, subject.rid);
     this.buffer = memory.allocate(PAGE, PAGE, "driver", "DMA buffer") / PAGE;
     this.userBuffer = memory.allocate(PAGE, PAGE, "user", "shared buffer") / PAGE;

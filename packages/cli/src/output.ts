@@ -1,0 +1,23 @@
+import { writeFileSync } from "node:fs";
+import process from "node:process";
+
+/** Writes a document to a file, or to standard output. A reader that went away (`| head`) is no error. */
+export function emit(text: string, file: string | undefined): void {
+  if (file !== undefined) {
+    writeFileSync(file, text);
+    return;
+  }
+  process.stdout.write(text);
+}
+
+/** Whether colours may be used on standard output. */
+export function colourful(file: string | undefined): boolean {
+  return file === undefined && process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
+}
+
+/** Shows how far a long work is, on a terminal's error stream only; `undefined` wipes it. */
+export function progress(text: string | undefined): void {
+  if (process.stderr.isTTY) {
+    process.stderr.write(`\r\u001B[2K${text ?? ""}`);
+  }
+}
