@@ -88,6 +88,25 @@ export {
   formatRid,
 } from "./fabric/request.ts";
 export {
+  type InvalidatePayload,
+  type PageRange,
+  type PageRequestPayload,
+  type PageResponsePayload,
+  type PasidPrefix,
+  type TranslationEntry,
+  decodeInvalidate,
+  decodePageRequest,
+  decodePageResponse,
+  decodePasidPrefix,
+  decodeTranslation,
+  encodeInvalidate,
+  encodePageRequest,
+  encodePageResponse,
+  encodePasidPrefix,
+  encodeTranslation,
+  wireBytes,
+} from "./fabric/tlp-payload.ts";
+export {
   type BusNumbers,
   type InspectedCapability,
   type InspectedFunction,

@@ -273,7 +273,8 @@ export class Endpoint implements Engine, PciFunction {
 
   readConfig(offset: number, size: 1 | 2 | 4): number {
     this.#timer.settle();
-    if (this.#silence() !== "") {
+    // Vendor and Device ID of a VF read as all ones (PCIe 6.0 §9.3.4.1), so that a scan does not find it.
+    if (this.#silence() !== "" || (this.physfn !== undefined && offset < 4)) {
       return size === 4 ? 0xffffffff : 2 ** (8 * size) - 1;
     }
     if (size === 1) {

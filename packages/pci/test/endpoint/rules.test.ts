@@ -1,0 +1,197 @@
+import { AT_MASK, AT_UNTRANSLATED, NO_PASID } from "@iommu-lab/pci";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { Machine, NIC } from "../support.ts";
+
+/** Anything a device, its software or its IOMMU may do. */
+const step = fc.record({
+  what: fc.constantFrom(
+    "ats",
+    "bus-master",
+    "pasid",
+    "untranslated-read",
+    "untranslated-write",
+    "translation",
+    "translated-read",
+    "translated-write",
+    "dma-read",
+    "dma-write",
+    "msi",
+    "invalidate",
+    "settle",
+    "flr",
+    "map",
+    "unmap",
+    "permit",
+    "tb",
+  ),
+  on: fc.boolean(),
+  page: fc.integer({ min: 0x50, max: 0x53 }),
+  pasid: fc.constantFrom(NO_PASID, 1),
+});
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+function send(
+  machine: Machine,
+  { what, page, pasid }: Step,
+): { readonly sent: boolean; readonly event: number } | undefined {
+  const { nic } = machine;
+  switch (what) {
+    case "untranslated-read":
+      return nic.untranslatedRead(page, 0, pasid);
+    case "untranslated-write":
+      return nic.untranslatedWrite(page, 0, 1, pasid);
+    case "translation":
+      return nic.translationRequest(page, pasid);
+    case "translated-read":
+      return nic.translatedRead(machine.buffer, 0);
+    case "translated-write":
+      return nic.translatedWrite(machine.buffer, 0, 1);
+    case "dma-read":
+      return nic.dmaRead(page, 0, pasid);
+    case "dma-write":
+      return nic.dmaWrite(page, 0, 1, pasid);
+    case "msi":
+      return nic.writeMsi(page, 0, 1);
+    default:
+      return undefined;
+  }
+}
+
+function act(machine: Machine, { what, on, page, pasid }: Step): void {
+  const { nic } = machine;
+  switch (what) {
+    case "ats":
+      machine.setAts(on);
+      break;
+    case "bus-master":
+      machine.setBusMaster(on);
+      break;
+    case "pasid":
+      machine.setPasid(on);
+      break;
+    case "invalidate":
+      machine.fabric.sendInvalidate(machine.iommu, NIC, 1, pasid, on ? page : 0, on ? 12 : 64, false, 0);
+      break;
+    case "settle":
+      machine.platform.scheduler.settle();
+      break;
+    case "flr": {
+      const at = nic.config.findCapability(0x10) + 8;
+      nic.writeConfig(at, 2, 0x8000);
+      machine.run(
+        (function* wait() {
+          yield { kind: "sleep", ns: on ? 100_000_000 : 1 } as const;
+        })(),
+      );
+      break;
+    }
+    case "map":
+      machine.iommu.map(pasid, page, { host: machine.buffer, read: true, write: on });
+      break;
+    case "unmap":
+      machine.iommu.unmap(pasid, page);
+      break;
+    case "permit":
+      machine.iommu.ats = on;
+      break;
+    case "tb":
+      machine.setAcs(0x08, on ? 2 : 0);
+      break;
+    default:
+      break;
+  }
+}
+
+function atsEnabled(machine: Machine): boolean {
+  return machine.nic.atsEnabled;
+}
+
+describe("whatever happens", () => {
+  test("every request that is sent has exactly one outcome, and one that is not sent has none", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const machine = new Machine();
+        const recorder = machine.record();
+        for (const one of steps) {
+          const from = recorder.events.length;
+          const outcome = send(machine, one);
+          if (outcome === undefined) {
+            act(machine, one);
+          } else {
+            const requests = recorder.events.slice(from).filter(({ type }) => type === "tlp");
+            expect(requests.length > 0).toBe(outcome.sent);
+            expect(outcome.event).toBe(requests.at(-1)?.id ?? 0);
+          }
+        }
+        const results = recorder.events.filter((event) => event.type === "tlp:result").map((event) => event.tlp);
+        const requests = recorder.events.filter((event) => event.type === "tlp").map((event) => event.id);
+        expect(results.toSorted((a, b) => a - b)).toEqual(requests);
+      }),
+    );
+  });
+
+  test("an honest function sends AT=00 alone while Enable is 0, and no PASID while PASID Enable is 0", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const machine = new Machine();
+        for (const one of steps) {
+          const from = machine.iommu.seen.length;
+          const enabled = atsEnabled(machine);
+          const pasidEnabled =
+            (machine.nic.config.read16(machine.nic.config.findExtendedCapability(0x1b) + 6) & 1) === 1;
+          const master = (machine.nic.config.read16(4) & 4) !== 0;
+          if (send(machine, one) === undefined) {
+            act(machine, one);
+          }
+          for (const request of machine.iommu.seen.slice(from)) {
+            expect(master).toBe(true);
+            expect(enabled || (request.flags & AT_MASK) === AT_UNTRANSLATED).toBe(true);
+            expect(pasidEnabled || request.pasid === NO_PASID).toBe(true);
+          }
+        }
+      }),
+    );
+  });
+
+  test("after an Invalidate Request for everything is completed, the ATC holds nothing that came before", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const machine = new Machine();
+        machine.setAts(true);
+        for (const one of steps) {
+          if (send(machine, one) === undefined) {
+            act(machine, one);
+          }
+        }
+        machine.platform.scheduler.settle();
+        const before = machine.iommu.completions.length;
+        const delivery = machine.fabric.sendInvalidate(machine.iommu, NIC, 0, NO_PASID, 0, 64, false, 0);
+        machine.platform.scheduler.settle();
+        expect(machine.iommu.completions.length - before).toBe(delivery === "delivered" ? 1 : 0);
+        expect(machine.nic.atc.entries()).toEqual([]);
+      }),
+    );
+  });
+
+  test("an honest function never uses a page it has been told to forget", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const machine = new Machine();
+        machine.setAts(true);
+        for (const one of steps) {
+          if (one.what === "translated-read" || one.what === "translated-write" || send(machine, one) === undefined) {
+            act(machine, one);
+          }
+        }
+        machine.iommu.unmap(NO_PASID, 0x50);
+        machine.fabric.sendInvalidate(machine.iommu, NIC, 0, NO_PASID, 0x50, 12, false, 0);
+        machine.platform.scheduler.settle();
+        const from = machine.iommu.seen.length;
+        const { status, sent } = machine.nic.dmaWrite(0x50, 0, 1);
+        expect(sent && status === "success").toBe(false);
+        expect(machine.iommu.seen.slice(from).every(({ flags }) => (flags & AT_MASK) !== 2)).toBe(true);
+      }),
+    );
+  });
+});
