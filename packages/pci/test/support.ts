@@ -23,7 +23,7 @@ import {
   PCI_BUS,
   type PageRequest,
   type PciBus,
-  PciDev,
+  type PciDev,
   REQUEST_WRITE,
   type Rid,
   type TopologyDescription,

@@ -113,7 +113,7 @@ export class Atc {
    * @param pasid the PASID it was asked with, or {@link NO_PASID}
    * @param time virtual time in ns
    */
-  fill(from: TranslationResult, pasid: number, time: number): void {
+  insert(from: TranslationResult, pasid: number, time: number): void {
     const base = from.page - (from.page % 2 ** (from.sizeLog2 - 12));
     const key = from.global && pasid !== NO_PASID ? ANY_PASID : pasid;
     let entry = this.#find(base, key, from.sizeLog2, from.privileged);

@@ -393,7 +393,7 @@ export class Endpoint implements Engine, PciFunction {
       result.global = false;
     }
     const time = this.#clock.now;
-    this.atc.fill(result, pasid, time);
+    this.atc.insert(result, pasid, time);
     result.cached = true;
     const { page, host, sizeLog2, read, write, event } = result;
     this.history.push({ page, pasid, host, sizeLog2, read, write, event, time });

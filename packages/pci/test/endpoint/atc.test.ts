@@ -12,7 +12,7 @@ interface Fill {
   readonly write: boolean;
 }
 
-function fill(atc: Atc, entry: Partial<Fill> & { readonly page: number }): void {
+function insert(atc: Atc, entry: Partial<Fill> & { readonly page: number }): void {
   const from = new TranslationResult();
   from.reset(entry.page);
   from.host = entry.host ?? 0x1000;
@@ -21,14 +21,14 @@ function fill(atc: Atc, entry: Partial<Fill> & { readonly page: number }): void 
   from.write = entry.write ?? true;
   from.global = entry.global ?? false;
   from.event = 77;
-  atc.fill(from, entry.pasid ?? NO_PASID, 5);
+  atc.insert(from, entry.pasid ?? NO_PASID, 5);
 }
 
 describe("lookup", () => {
   test("is by page and PASID", () => {
     const atc = new Atc();
-    fill(atc, { page: 5, host: 50 });
-    fill(atc, { page: 5, host: 60, pasid: 1 });
+    insert(atc, { page: 5, host: 50 });
+    insert(atc, { page: 5, host: 60, pasid: 1 });
     expect(atc.lookup(5, NO_PASID)?.host).toBe(50);
     expect(atc.lookup(5, 1)?.host).toBe(60);
     expect(atc.lookup(5, 2)).toBeUndefined();
@@ -37,9 +37,9 @@ describe("lookup", () => {
 
   test("finds a page inside a large range, and prefers a smaller one", () => {
     const atc = new Atc();
-    fill(atc, { page: 0x203, host: 0x80003, sizeLog2: 21 });
+    insert(atc, { page: 0x203, host: 0x80003, sizeLog2: 21 });
     expect(atc.lookup(0x3ff, NO_PASID)?.host).toBe(0x801ff);
-    fill(atc, { page: 0x3ff, host: 9 });
+    insert(atc, { page: 0x3ff, host: 9 });
     expect(atc.lookup(0x3ff, NO_PASID)?.host).toBe(9);
     expect(atc.lookup(0x400, NO_PASID)).toBeUndefined();
     expect(atc.entries()[0]).toMatchObject({ page: 0x200, host: 0x80000, sizeLog2: 21 });
@@ -47,10 +47,10 @@ describe("lookup", () => {
 
   test("a Global entry serves every PASID and no request without one", () => {
     const atc = new Atc();
-    fill(atc, { page: 5, host: 50, pasid: 1, global: true });
+    insert(atc, { page: 5, host: 50, pasid: 1, global: true });
     expect(atc.lookup(5, 9)?.host).toBe(50);
     expect(atc.lookup(5, NO_PASID)).toBeUndefined();
-    fill(atc, { page: 5, host: 51, pasid: 2, global: true });
+    insert(atc, { page: 5, host: 51, pasid: 2, global: true });
     expect(atc.size).toBe(1);
     expect(atc.lookup(5, 1)?.host).toBe(51);
   });
@@ -62,21 +62,21 @@ describe("lookup", () => {
     from.host = 50;
     from.read = true;
     from.privileged = true;
-    atc.fill(from, 1, 0);
+    atc.insert(from, 1, 0);
     expect(atc.lookup(5, 1, true)?.host).toBe(50);
     expect(atc.lookup(5, 1)).toBeUndefined();
   });
 
   test("an entry knows when it came and by which request", () => {
     const atc = new Atc();
-    fill(atc, { page: 5 });
+    insert(atc, { page: 5 });
     expect(atc.entries()).toMatchObject([{ page: 5, time: 5, event: 77, read: true, write: true, pasid: NO_PASID }]);
   });
 
   test("pages at the top of 64 bits are exact", () => {
     const atc = new Atc();
     const top = 2 ** 52 - 1;
-    fill(atc, { page: top, host: 1 });
+    insert(atc, { page: top, host: 1 });
     expect(atc.lookup(top, NO_PASID)?.host).toBe(1);
     expect(atc.lookup(top - 1, NO_PASID)).toBeUndefined();
   });
@@ -84,7 +84,7 @@ describe("lookup", () => {
   test("a thousand entries are all found", () => {
     const atc = new Atc();
     for (let page = 0; page < 1000; page += 1) {
-      fill(atc, { page, host: page + 1, pasid: page % 3 });
+      insert(atc, { page, host: page + 1, pasid: page % 3 });
     }
     for (let page = 0; page < 1000; page += 1) {
       expect(atc.lookup(page, page % 3)?.host).toBe(page + 1);
@@ -94,22 +94,22 @@ describe("lookup", () => {
   });
 });
 
+function three(): Atc {
+  const atc = new Atc();
+  insert(atc, { page: 0x10 });
+  insert(atc, { page: 0x10, pasid: 1 });
+  insert(atc, { page: 0x10, pasid: 2 });
+  insert(atc, { page: 0x20, pasid: 1 });
+  insert(atc, { page: 0x20 });
+  insert(atc, { page: 0x30, pasid: 3, global: true });
+  return atc;
+}
+
+function left(atc: Atc): string[] {
+  return atc.entries().map(({ page, pasid }) => `${page.toString(16)}/${pasid}`);
+}
+
 describe("invalidate", () => {
-  function three(): Atc {
-    const atc = new Atc();
-    fill(atc, { page: 0x10 });
-    fill(atc, { page: 0x10, pasid: 1 });
-    fill(atc, { page: 0x10, pasid: 2 });
-    fill(atc, { page: 0x20, pasid: 1 });
-    fill(atc, { page: 0x20 });
-    fill(atc, { page: 0x30, pasid: 3, global: true });
-    return atc;
-  }
-
-  function left(atc: Atc): string[] {
-    return atc.entries().map(({ page, pasid }) => `${page.toString(16)}/${pasid}`);
-  }
-
   test("without PASID: its range, and every entry with a PASID", () => {
     const atc = three();
     expect(atc.invalidate(0x10, 12, NO_PASID, false)).toBe(5);
@@ -131,17 +131,23 @@ describe("invalidate", () => {
 
   test("takes a large entry of which it names one page", () => {
     const atc = new Atc();
-    fill(atc, { page: 0x200, sizeLog2: 21 });
+    insert(atc, { page: 0x200, sizeLog2: 21 });
     expect(atc.invalidate(0x2ff, 12, NO_PASID, false)).toBe(1);
     expect(atc.lookup(0x200, NO_PASID)).toBeUndefined();
   });
 });
 
+function digestOf(atc: Atc): string {
+  const into = new Digest();
+  atc.digest(into);
+  return into.value;
+}
+
 /** The rules of PCIe 6.0 §10.3.1 again, over a plain list. */
 class Oracle {
   entries: Fill[] = [];
 
-  fill(entry: Fill): void {
+  insert(entry: Fill): void {
     this.entries = this.entries.filter((one) => !this.same(one, entry));
     this.entries.push(entry);
   }
@@ -206,8 +212,8 @@ describe("properties", () => {
           if (step.kind === "fill") {
             const global = step.global && step.pasid !== NO_PASID;
             const entry = { ...step, page, global, host: (index + 1) * 0x10000, write: true };
-            fill(atc, entry);
-            oracle.fill(entry);
+            insert(atc, entry);
+            oracle.insert(entry);
           } else {
             atc.invalidate(page, step.sizeLog2, step.pasid, step.global);
             oracle.invalidate(page, pages, step.pasid, step.global);
@@ -224,17 +230,12 @@ describe("properties", () => {
   });
 
   test("the digest tells states apart", () => {
-    const digestOf = (atc: Atc): string => {
-      const into = new Digest();
-      atc.digest(into);
-      return into.value;
-    };
     const one = new Atc();
-    fill(one, { page: 1 });
+    insert(one, { page: 1 });
     const same = new Atc();
-    fill(same, { page: 1 });
+    insert(same, { page: 1 });
     const other = new Atc();
-    fill(other, { page: 2 });
+    insert(other, { page: 2 });
     expect(digestOf(one)).toBe(digestOf(same));
     expect(new Set([digestOf(one), digestOf(other), digestOf(new Atc())]).size).toBe(3);
   });

@@ -235,18 +235,18 @@ describe("ATS Enable and the ATC", () => {
   });
 });
 
+function filled(): Machine {
+  const machine = mapped();
+  machine.setAts(true);
+  machine.nic.dmaWrite(PAGE, 0, 1);
+  return machine;
+}
+
+function invalidate(machine: Machine, itag: number = 3) {
+  return machine.fabric.sendInvalidate(machine.iommu, NIC, itag, NO_PASID, PAGE, 12, false, 0);
+}
+
 describe("Invalidate Requests", () => {
-  function filled(): Machine {
-    const machine = mapped();
-    machine.setAts(true);
-    machine.nic.dmaWrite(PAGE, 0, 1);
-    return machine;
-  }
-
-  function invalidate(machine: Machine, itag: number = 3) {
-    return machine.fabric.sendInvalidate(machine.iommu, NIC, itag, NO_PASID, PAGE, 12, false, 0);
-  }
-
   test("wait for the function's own step, then are completed with their ITag", () => {
     const machine = filled();
     expect(invalidate(machine)).toBe("delivered");
@@ -374,14 +374,14 @@ describe("Function Level Reset", () => {
 
   test("forgets open requests: Transactions Pending goes", () => {
     const machine = mapped();
-    const status = machine.nic.config.findCapability(0x10) + 0xa;
+    const deviceStatus = machine.nic.config.findCapability(0x10) + 0xa;
     machine.nic.holdTransactions(1000);
-    expect(machine.nic.readConfig(status, 2) & 0x20).toBe(0x20);
+    expect(machine.nic.readConfig(deviceStatus, 2) & 0x20).toBe(0x20);
     pass(machine, 1000);
-    expect(machine.nic.readConfig(status, 2) & 0x20).toBe(0);
+    expect(machine.nic.readConfig(deviceStatus, 2) & 0x20).toBe(0);
     machine.nic.holdTransactions(1000);
     startFlr(machine);
-    expect(machine.nic.config.read16(status) & 0x20).toBe(0);
+    expect(machine.nic.config.read16(deviceStatus) & 0x20).toBe(0);
   });
 
   test("a conventional reset is over at once", () => {
@@ -395,20 +395,20 @@ describe("Function Level Reset", () => {
   });
 });
 
+function enabled(): Machine {
+  const machine = mapped();
+  const pri = machine.nic.config.findExtendedCapability(0x13);
+  machine.nic.writeConfig(pri + 12, 4, 1);
+  machine.nic.writeConfig(pri + 4, 2, 1);
+  return machine;
+}
+
+function status(machine: Machine): number {
+  return machine.nic.readConfig(machine.nic.config.findExtendedCapability(0x13) + 6, 2);
+}
+
 describe("Page Requests", () => {
   const last = { read: true, write: false, last: true, groupIndex: 7 };
-
-  function enabled(): Machine {
-    const machine = mapped();
-    const pri = machine.nic.config.findExtendedCapability(0x13);
-    machine.nic.writeConfig(pri + 12, 4, 1);
-    machine.nic.writeConfig(pri + 4, 2, 1);
-    return machine;
-  }
-
-  function status(machine: Machine): number {
-    return machine.nic.readConfig(machine.nic.config.findExtendedCapability(0x13) + 6, 2);
-  }
 
   test("need PRI Enable, which clears Stopped", () => {
     const machine = mapped();
@@ -494,13 +494,13 @@ describe("a VF", () => {
   });
 });
 
-describe("digest", () => {
-  function digestOf(machine: Machine): string {
-    const into = new Digest();
-    machine.nic.digest(into);
-    return into.value;
-  }
+function digestOf(machine: Machine): string {
+  const into = new Digest();
+  machine.nic.digest(into);
+  return into.value;
+}
 
+describe("digest", () => {
   test("is the same for the same state and differs for each kind of change", () => {
     const changes: ((machine: Machine) => void)[] = [
       (machine) => {
