@@ -34,29 +34,19 @@ interface Sent {
   readonly event: number;
 }
 
-function send(machine: Machine, { what, page, pasid }: Step): Sent | undefined {
-  return isRequest(what) ? request(machine, what, page, pasid) : undefined;
-}
+const senders: Readonly<Record<Request, (machine: Machine, page: number, pasid: number) => Sent>> = {
+  "untranslated-read": ({ nic }, page, pasid) => nic.untranslatedRead(page, 0, pasid),
+  "untranslated-write": ({ nic }, page, pasid) => nic.untranslatedWrite(page, 0, 1, pasid),
+  translation: ({ nic }, page, pasid) => nic.translationRequest(page, pasid),
+  "translated-read": ({ nic, buffer }) => nic.translatedRead(buffer, 0),
+  "translated-write": ({ nic, buffer }) => nic.translatedWrite(buffer, 0, 1),
+  "dma-read": ({ nic }, page, pasid) => nic.dmaRead(page, 0, pasid),
+  "dma-write": ({ nic }, page, pasid) => nic.dmaWrite(page, 0, 1, pasid),
+  msi: ({ nic }, page) => nic.writeMsi(page, 0, 1),
+};
 
-function request({ nic, buffer }: Machine, what: Request, page: number, pasid: number): Sent {
-  switch (what) {
-    case "untranslated-read":
-      return nic.untranslatedRead(page, 0, pasid);
-    case "untranslated-write":
-      return nic.untranslatedWrite(page, 0, 1, pasid);
-    case "translation":
-      return nic.translationRequest(page, pasid);
-    case "translated-read":
-      return nic.translatedRead(buffer, 0);
-    case "translated-write":
-      return nic.translatedWrite(buffer, 0, 1);
-    case "dma-read":
-      return nic.dmaRead(page, 0, pasid);
-    case "dma-write":
-      return nic.dmaWrite(page, 0, 1, pasid);
-    case "msi":
-      return nic.writeMsi(page, 0, 1);
-  }
+function send(machine: Machine, { what, page, pasid }: Step): Sent | undefined {
+  return isRequest(what) ? senders[what](machine, page, pasid) : undefined;
 }
 
 function act(machine: Machine, { what, on, page, pasid }: Step): void {
@@ -143,10 +133,10 @@ describe("whatever happens", () => {
           const master = (machine.nic.config.read16(4) & 4) !== 0;
           send(machine, one);
           act(machine, one);
-          for (const request of machine.iommu.seen.slice(from)) {
+          for (const seen of machine.iommu.seen.slice(from)) {
             expect(master).toBe(true);
-            expect(enabled || (request.flags & AT_MASK) === AT_UNTRANSLATED).toBe(true);
-            expect(pasidEnabled || request.pasid === NO_PASID).toBe(true);
+            expect(enabled || (seen.flags & AT_MASK) === AT_UNTRANSLATED).toBe(true);
+            expect(pasidEnabled || seen.pasid === NO_PASID).toBe(true);
           }
         }
       }),
