@@ -16,7 +16,7 @@ function face(name: string): { readonly names: readonly string[]; readonly rest:
     .flatMap(([, list]) => (list ?? "").split(","))
     .map((entry) => entry.replace(/\btype\b/, "").trim())
     .filter((one) => one !== "");
-  return { names: names.toSorted(), rest: code.replace(lists, "").trim() };
+  return { names: names.toSorted((a, b) => (a < b ? -1 : 1)), rest: code.replace(lists, "").trim() };
 }
 
 describe("the public face", () => {

@@ -18,7 +18,7 @@ export function exportedNames(text) {
           ?.trim() ?? "",
     )
     .filter((name) => name !== "")
-    .toSorted();
+    .toSorted((a, b) => (a < b ? -1 : 1));
 }
 
 /** Package folder → exported names. */

@@ -53,9 +53,9 @@ export function cellText(cell: Cell, view: View): string {
 /** How a table is written. */
 export interface TableStyle {
   /** Paints a cell; the text must keep its width. Default: as it is. */
-  paint?(text: string, cell: Cell, view: View): string;
+  readonly paint?: (text: string, cell: Cell, view: View) => string;
   /** Paints a heading. Default: as it is. */
-  heading?(text: string): string;
+  readonly heading?: (text: string) => string;
 }
 
 /** Columns of one device side by side; a table per view and device. */

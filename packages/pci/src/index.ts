@@ -149,6 +149,7 @@ export {
   pciRestoreAtsState,
 } from "./linux/ats.ts";
 export { type DmaAlias, pciForEachDmaAlias } from "./linux/dma-alias.ts";
+export { pciSetupDevice } from "./linux/enumerate.ts";
 export { pciDeviceGroup } from "./linux/group.ts";
 export {
   pciDisablePasid,

@@ -37,6 +37,7 @@ describe("the container of a platform", () => {
     // @ts-expect-error a User is no Counter
     injects(User, USER);
     injects(User, COUNTER);
+    expect(new User(new Counter()).counter.value).toBe(0);
   });
 });
 

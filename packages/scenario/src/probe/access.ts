@@ -114,7 +114,7 @@ export function staleWrite(pasid: number): Question<AccessOutcome> {
     name: label("hostile", pasid, "translated.stale"),
     ask(stage) {
       makeHostile(stage);
-      const known = stage.endpoint.history.filter((one) => one.pasid === pasid).at(-1);
+      const known = stage.endpoint.history.findLast((one) => one.pasid === pasid);
       if (known === undefined) {
         return { value: "not-sent", events: [] };
       }
@@ -142,7 +142,7 @@ export function cxlWrite(manner: Manner, pasid: number): Question<AccessOutcome>
       if (manner === "honest") {
         return write(stage, host, "refused", () => cxl.write(page, WRITE_AT, MARK, pasid));
       }
-      const known = stage.endpoint.history.filter((one) => one.pasid === pasid).at(-1);
+      const known = stage.endpoint.history.findLast((one) => one.pasid === pasid);
       if (known === undefined) {
         return { value: "not-sent", events: [] };
       }
