@@ -3,6 +3,7 @@ import type {
   Domain,
   DomainType,
   GroupHint,
+  IommuCore,
   IommuDriver,
   Op,
   Pasid,
@@ -10,7 +11,7 @@ import type {
   Plugin,
   ReservedRegion,
 } from "@iommu-lab/core";
-import { IOMMU_CORE, KernelError, Recorder, createPlatform, linux, preempt } from "@iommu-lab/core";
+import { BOOT, IOMMU_CORE, KernelError, Recorder, createPlatform, linux, preempt } from "@iommu-lab/core";
 import {
   AT_MASK,
   AT_TRANSLATED,
@@ -136,6 +137,8 @@ export const ROOT_PORT: Rid = 0x08;
 /** A platform with PCI functions and, unless asked otherwise, a fake IOMMU that serves all. Not booted. */
 export class Machine {
   readonly platform: Platform;
+  /** Registered at boot when asked for. */
+  readonly driver = new FakeDriver();
   readonly fabric: Fabric;
   readonly bus: PciBus;
   readonly iommu = new FakeIommu();
@@ -145,10 +148,17 @@ export class Machine {
 
   constructor(
     topology: TopologyDescription = oneNic,
-    options: { readonly iommu?: boolean; readonly cmdline?: string; readonly plugins?: readonly Plugin[] } = {},
+    options: {
+      readonly iommu?: boolean;
+      readonly driver?: boolean;
+      readonly cmdline?: string;
+      readonly plugins?: readonly Plugin[];
+    } = {},
   ) {
     const kernel = linux("7.2", { cmdline: options.cmdline ?? "" });
-    this.platform = createPlatform({ kernel, plugins: [pci(topology), ...(options.plugins ?? [])] });
+    const driver = options.driver === true ? [this.driver.plugin()] : [];
+    const plugins = [pci(topology), ...driver, ...(options.plugins ?? [])];
+    this.platform = createPlatform({ kernel, plugins });
     const { host, memory } = this.platform;
     this.bus = host.get(PCI_BUS);
     this.fabric = host.get(FABRIC);
@@ -268,17 +278,35 @@ export class FakeDriver implements IommuDriver {
   readonly blocked: Domain = new FakeDomain(this, 1, "BLOCKED");
   readonly identity: Domain = new FakeDomain(this, 2, "IDENTITY");
   readonly releaseDomain: Domain = this.blocked;
-  readonly #platform: Platform;
+  #core: IommuCore | undefined;
   #next = 3;
 
-  constructor(platform: Platform) {
-    this.#platform = platform;
+  /** Registers it when IOMMU drivers do. */
+  plugin(): Plugin {
+    return {
+      name: "fake driver",
+      register: (host) => {
+        host.add(BOOT, {
+          name: "fake driver",
+          order: 300,
+          run: () => {
+            this.#core = host.get(IOMMU_CORE);
+            return this.#core.registerDriver(this);
+          },
+        });
+      },
+    };
   }
 
   *probeDevice(device: Device): Op<void> {
     const dev = pciDev(device);
-    if (dev.pasidCap !== 0) {
+    try {
       yield* pciEnablePasid(dev, 6);
+    } catch (error) {
+      // As in the shipped drivers: the function then works without PASIDs.
+      if (!(error instanceof KernelError)) {
+        throw error;
+      }
     }
   }
 
@@ -290,7 +318,10 @@ export class FakeDriver implements IommuDriver {
   }
 
   deviceGroup(device: Device): GroupHint {
-    return pciDeviceGroup(device, this.#platform.host.get(IOMMU_CORE));
+    if (this.#core === undefined) {
+      throw new Error("not registered");
+    }
+    return pciDeviceGroup(device, this.#core);
   }
 
   reservedRegions(): readonly ReservedRegion[] {
