@@ -1,0 +1,211 @@
+import type { Basis, DomainType, Op } from "@iommu-lab/core";
+import { KernelError } from "@iommu-lab/core";
+import type { AtsEvent, AtsPolicy, AtsState } from "@iommu-lab/pci";
+import {
+  pciAtsPageAligned,
+  pciAtsRequired,
+  pciDisableAts,
+  pciDisablePri,
+  pciEnableAts,
+  pciEnablePri,
+  pciPrgResponsePasidRequired,
+  pciResetPri,
+} from "@iommu-lab/pci";
+import type { DeviceInfo } from "./device-info.ts";
+import { flushDeviceTlbAlways } from "./invalidations.ts";
+import { PagingDomain } from "./paging-domain.ts";
+
+const PAGE_SHIFT = 12;
+/** `PRQ_DEPTH`. */
+const PAGE_REQUESTS = 2048;
+
+/** One decision as it is told. */
+interface Decision {
+  readonly rule: string;
+  readonly input: string;
+  readonly answer: string;
+  readonly reason: string;
+  readonly source: string;
+  readonly basis: Basis;
+}
+
+/** Tells the trace why the driver did what it did. */
+export function decided(info: DeviceInfo, decision: Decision): void {
+  const { trace } = info.unit.iommu;
+  if (trace.active) {
+    trace.emit("decision", { device: info.device.name, ...decision });
+  }
+}
+
+/**
+ * Switches ATS and PRI of devices in the driver's order, when the policy says so. Legacy mode can switch only where a
+ * context entry is written; scalable mode at any event from `probe_finalize` on.
+ */
+export class AtsControl {
+  readonly #policy: AtsPolicy;
+
+  constructor(policy: AtsPolicy) {
+    this.#policy = policy;
+  }
+
+  /**
+   * Asks the policy before something is attached or removed; in scalable mode ATS goes off now when it is not wanted
+   * afterwards.
+   *
+   * @param ridDomain what the RID will be attached to
+   * @param livePasids PASIDs that will be attached
+   * @returns whether ATS is wanted afterwards
+   */
+  *before(info: DeviceInfo, event: AtsEvent, ridDomain: DomainType | "none", livePasids: number): Op<boolean> {
+    if (info.unit.iommu.scalable && !info.finalized) {
+      return false;
+    }
+    const wanted = this.#ask(info, event, { ridDomain, livePasids, required: pciAtsRequired(info.dev) });
+    if (!wanted && info.unit.iommu.scalable && info.atsEnabled) {
+      yield* this.#switchOff(info);
+    }
+    return wanted;
+  }
+
+  /** After the entry is valid: in scalable mode ATS goes on when it is wanted. */
+  *after(info: DeviceInfo, wanted: boolean): Op<void> {
+    if (wanted && info.unit.iommu.scalable && !info.atsEnabled) {
+      yield* this.#switchOn(info);
+    }
+  }
+
+  /** Whether ATS is on, or would be once the pending event is over. */
+  available(info: DeviceInfo, wanted: boolean): boolean {
+    return info.atsEnabled || (wanted && info.atsSupported && pciAtsPageAligned(info.dev));
+  }
+
+  /**
+   * Sets ATS Enable of a device that may have it. A failure leaves it off, silently.
+   *
+   * Source: Linux 7.2 `iommu_enable_pci_ats()`.
+   */
+  *enableDevice(info: DeviceInfo): Op<void> {
+    if (!info.atsSupported) {
+      return;
+    }
+    if (!pciAtsPageAligned(info.dev)) {
+      decided(info, {
+        rule: "vtd-page-aligned-request",
+        input: "Page Aligned Request=0",
+        answer: "ATS stays off",
+        reason: "no Page Aligned Request: ATS is never enabled",
+        source: "Linux 7.2 iommu_enable_pci_ats()",
+        basis: "source",
+      });
+      return;
+    }
+    try {
+      yield* pciEnableAts(info.dev, PAGE_SHIFT);
+      info.atsEnabled = true;
+    } catch (error) {
+      if (!(error instanceof KernelError)) {
+        throw error;
+      }
+    }
+  }
+
+  /** Clears ATS Enable where the driver has set it. Source: Linux 7.2 `iommu_disable_pci_ats()`. */
+  *disableDevice(info: DeviceInfo): Op<void> {
+    if (info.atsEnabled) {
+      yield* pciDisableAts(info.dev);
+      info.atsEnabled = false;
+    }
+  }
+
+  /**
+   * Sets PRI Enable where ATS is on and responses will reach the device: with PASIDs on it must take them with a PASID.
+   *
+   * Source: Linux 7.2 `iommu_enable_pci_pri()`.
+   */
+  *enablePri(info: DeviceInfo): Op<void> {
+    if (!info.atsEnabled || !info.priSupported) {
+      return;
+    }
+    if (info.pasidEnabled && !pciPrgResponsePasidRequired(info.dev)) {
+      decided(info, {
+        rule: "vtd-pri-response-pasid",
+        input: "PASID on, PRG Response PASID Required=0",
+        answer: "PRI stays off",
+        reason: "responses carry a PASID, and the device does not ask for one",
+        source: "Linux 7.2 iommu_enable_pci_pri()",
+        basis: "recorded",
+      });
+      return;
+    }
+    try {
+      yield* pciResetPri(info.dev);
+      yield* pciEnablePri(info.dev, PAGE_REQUESTS);
+      info.priEnabled = true;
+    } catch (error) {
+      if (!(error instanceof KernelError)) {
+        throw error;
+      }
+    }
+  }
+
+  /** Clears PRI Enable where the driver has set it. Source: Linux 7.2 `iommu_disable_pci_pri()`. */
+  *disablePri(info: DeviceInfo): Op<void> {
+    if (info.priEnabled) {
+      yield* pciDisablePri(info.dev);
+      info.priEnabled = false;
+    }
+  }
+
+  /** Enable, then the device-TLB tags of all domains in use, then PRI: the order of `intel_iommu_probe_finalize()`. */
+  *#switchOn(info: DeviceInfo): Op<void> {
+    yield* this.enableDevice(info);
+    if (info.atsEnabled) {
+      for (const [pasid, domain] of tracked(info)) {
+        yield* domain.tags.assignDeviceTlb(info, domain.domainId(info.unit), pasid);
+      }
+    }
+    yield* this.enablePri(info);
+  }
+
+  /** PRI and Enable off, then the device-TLB is emptied: it answers with Enable off too. */
+  *#switchOff(info: DeviceInfo): Op<void> {
+    for (const [pasid, domain] of tracked(info)) {
+      yield* domain.tags.unassignDeviceTlb(info, domain.domainId(info.unit), pasid);
+    }
+    yield* this.disablePri(info);
+    yield* this.disableDevice(info);
+    yield* flushDeviceTlbAlways(info, 0);
+  }
+
+  #ask(info: DeviceInfo, event: AtsEvent, state: AtsState): boolean {
+    const policy = this.#policy;
+    const wanted = policy.wants(event, state);
+    const usable = info.atsSupported;
+    if (info.dev.atsCap === 0) {
+      return wanted;
+    }
+    decided(info, {
+      rule: policy.id,
+      input: `${event}: RID on ${state.ridDomain}, ${state.livePasids} PASIDs`,
+      answer: wanted && usable ? "ATS on" : "ATS off",
+      reason: usable
+        ? `the policy ${wanted ? "wants" : "does not want"} ATS for this`
+        : "unit, firmware or device do not allow ATS",
+      source: policy.source,
+      basis: policy.basis(event, state),
+    });
+    return wanted;
+  }
+}
+
+/** The domains whose caches are tracked, with the PASIDs on which they are; 0 = the RID. */
+function* tracked(info: DeviceInfo): Iterable<readonly [pasid: number, domain: PagingDomain]> {
+  if (info.domain !== undefined) {
+    yield [0, info.domain];
+  }
+  for (const [pasid, domain] of info.pasids) {
+    if (domain instanceof PagingDomain) {
+      yield [pasid, domain];
+    }
+  }
+}

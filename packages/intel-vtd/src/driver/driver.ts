@@ -1,0 +1,174 @@
+import type {
+  Device,
+  DomainType,
+  GroupHint,
+  IommuCore,
+  IommuDriver,
+  Op,
+  PageTableFormat,
+  PagingRequest,
+  ProcessMemory,
+  ReservedRegion,
+} from "@iommu-lab/core";
+import { KernelError, PROT_READ, PROT_WRITE, x86_64 } from "@iommu-lab/core";
+import type { AtsPolicy, PciDev } from "@iommu-lab/pci";
+import { pciDev, pciDeviceGroup } from "@iommu-lab/pci";
+import { AtsControl, decided } from "./ats-control.ts";
+import type { Atsr } from "./ats-firmware.ts";
+import { Attachments } from "./attachments.ts";
+import type { DeviceInfo } from "./device-info.ts";
+import { PagingDomain } from "./paging-domain.ts";
+import { choosePagingTable } from "./paging-table.ts";
+import { PasidAttachments } from "./pasid-attachments.ts";
+import { finalizeDevice, probeDevice, releaseDevice } from "./probe.ts";
+import type { ServedUnit } from "./served-unit.ts";
+import { BlockedDomain, IdentityDomain } from "./static-domains.ts";
+import { SvaDomain } from "./sva-domain.ts";
+
+/** `IOAPIC_RANGE_START` and length, in pages. */
+const MSI_PAGE = 0xfee00;
+const MSI_PAGES = 0x100;
+const CLASS_ISA_BRIDGE = 0x0601;
+/** First 16 MiB, for floppies behind ISA bridges (`CONFIG_INTEL_IOMMU_FLOPPY_WA`). */
+const FLOPPY_PAGES = 0x1000;
+
+/** What the driver is built from. */
+export interface IntelIommuDriverParts {
+  readonly core: IommuCore;
+  readonly policy: AtsPolicy;
+  readonly atsr: Atsr;
+  /** Which unit serves a function (`device_lookup_iommu()`); undefined = none. */
+  readonly unitOf: (dev: PciDev) => ServedUnit | undefined;
+  /** Lazy flushing was not switched off. */
+  readonly lazy: boolean;
+}
+
+/** Linux's VT-d driver (`intel_iommu_ops`). */
+export class IntelIommuDriver implements IommuDriver {
+  readonly name = "intel-iommu";
+  readonly identity: IdentityDomain;
+  readonly blocked: BlockedDomain;
+  readonly releaseDomain: BlockedDomain;
+  readonly lazyByDefault: boolean;
+  readonly processFormat: PageTableFormat = x86_64;
+  readonly #core: IommuCore;
+  readonly #parts: IntelIommuDriverParts;
+  readonly #ats: AtsControl;
+  readonly #infos = new Map<Device, DeviceInfo>();
+  readonly #attachments: Attachments;
+  readonly #pasids: PasidAttachments;
+
+  constructor(parts: IntelIommuDriverParts) {
+    this.#core = parts.core;
+    this.#parts = parts;
+    this.lazyByDefault = parts.lazy;
+    this.#ats = new AtsControl(parts.policy);
+    const infoOf = (device: Device): DeviceInfo => this.infoOf(device);
+    this.#attachments = new Attachments(this.#ats, infoOf);
+    this.#pasids = new PasidAttachments(this.#ats, infoOf);
+    const attachments = this.#attachments;
+    const pasids = this.#pasids;
+    const operations = {
+      attachIdentity: (device: Device) => attachments.attachIdentity(device),
+      attachBlocked: (device: Device) => attachments.attachBlocked(device),
+      setIdentityPasid: pasids.setIdentityPasid.bind(pasids),
+      removePasid: pasids.removePasid.bind(pasids),
+    };
+    this.identity = new IdentityDomain(parts.core.newDomainId(), this, operations);
+    this.blocked = new BlockedDomain(parts.core.newDomainId(), this, operations);
+    this.releaseDomain = this.blocked;
+  }
+
+  /** `dev_iommu_priv_get()`. @throws KernelError ENODEV for a device that was not probed */
+  infoOf(device: Device): DeviceInfo {
+    const info = this.#infos.get(device);
+    if (info === undefined) {
+      throw new KernelError("ENODEV", `${device.name} is not served by ${this.name}`);
+    }
+    return info;
+  }
+
+  /** Whether a probed device with this requester ID still answers config reads (`device_rbtree_find()`). */
+  devicePresent(rid: number): boolean {
+    for (const info of this.#infos.values()) {
+      if (info.rid === rid && info.dev.atsSupported()) {
+        return info.dev.present();
+      }
+    }
+    return false;
+  }
+
+  *probeDevice(device: Device): Op<void> {
+    const dev = pciDev(device);
+    const unit = this.#parts.unitOf(dev);
+    if (unit === undefined) {
+      throw new KernelError("ENODEV", `no remapping unit serves ${device.name}`);
+    }
+    this.#infos.set(device, yield* probeDevice(device, dev, unit, this.#parts.atsr));
+  }
+
+  *probeFinalize(device: Device): Op<void> {
+    yield* finalizeDevice(this.infoOf(device), this.#ats);
+  }
+
+  *releaseDevice(device: Device): Op<void> {
+    yield* releaseDevice(this.infoOf(device), this.#ats);
+    this.#infos.delete(device);
+  }
+
+  deviceGroup(device: Device): GroupHint {
+    return pciDeviceGroup(device, this.#core);
+  }
+
+  /** Source: Linux 7.2 `device_def_domain_type()`, without its quirks. */
+  defaultDomainType(device: Device): DomainType | undefined {
+    const info = this.infoOf(device);
+    if (info.unit.iommu.caps.pt) {
+      return undefined;
+    }
+    decided(info, {
+      rule: "vtd-no-pass-through",
+      input: "ECAP.PT=0",
+      answer: "DMA",
+      reason: "the unit cannot let addresses pass",
+      source: "Linux 7.2 device_def_domain_type()",
+      basis: "source",
+    });
+    return "DMA";
+  }
+
+  /** Source: Linux 7.2 `intel_iommu_get_resv_regions()`. */
+  reservedRegions(device: Device): readonly ReservedRegion[] {
+    const msi: ReservedRegion = { page: MSI_PAGE, count: MSI_PAGES, prot: 0, type: "msi" };
+    if (pciDev(device).class >>> 8 !== CLASS_ISA_BRIDGE) {
+      return [msi];
+    }
+    return [{ page: 0, count: FLOPPY_PAGES, prot: PROT_READ | PROT_WRITE, type: "direct-relaxable" }, msi];
+  }
+
+  maxPasids(device: Device): number {
+    const { iommu } = this.infoOf(device).unit;
+    return iommu.pasidSupported ? 2 ** iommu.caps.pasidBits : 0;
+  }
+
+  /** Source: Linux 7.2 `intel_iommu_domain_alloc_paging_flags()`. @throws KernelError EOPNOTSUPP */
+  allocPaging(device: Device, request: PagingRequest): PagingDomain {
+    const { unit } = this.infoOf(device);
+    const shape = choosePagingTable(unit.iommu);
+    const operations = {
+      attachPaging: this.#attachments.attachPaging.bind(this.#attachments),
+      setPagingPasid: this.#pasids.setPagingPasid.bind(this.#pasids),
+    };
+    return new PagingDomain(this.#core.newDomainId(), request.type, this, operations, unit, shape);
+  }
+
+  /** Source: Linux 7.2 `intel_svm_domain_alloc()`. @throws KernelError ENODEV, EINVAL */
+  allocSva(device: Device, process: ProcessMemory): SvaDomain {
+    this.#pasids.checkSva(this.infoOf(device), true);
+    return new SvaDomain(this.#core.newDomainId(), this, this.#pasids, process);
+  }
+
+  believesAtsEnabled(device: Device): boolean {
+    return this.#infos.get(device)?.atsEnabled ?? false;
+  }
+}

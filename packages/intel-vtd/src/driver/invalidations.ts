@@ -1,0 +1,106 @@
+import type { Op } from "@iommu-lab/core";
+import { ALL_PAGES_ORDER } from "../layout/address-range.ts";
+import {
+  GRANULARITY_DOMAIN,
+  GRANULARITY_GLOBAL,
+  GRANULARITY_SELECTIVE,
+  PC_GLOBAL,
+  PC_PASID,
+  contextCacheInvalidation,
+  deviceTlbInvalidation,
+  invalidationWait,
+  iotlbInvalidation,
+  pasidCacheInvalidation,
+  pasidDeviceTlbInvalidation,
+  pasidIotlbInvalidation,
+} from "../layout/descriptor.ts";
+import type { Words } from "../layout/words.ts";
+import type { DeviceInfo } from "./device-info.ts";
+import type { ServedUnit } from "./served-unit.ts";
+
+/** Everything of the context cache. */
+export function* flushContextsGlobal(unit: ServedUnit): Op<void> {
+  yield* unit.queue.submit([contextCacheInvalidation(GRANULARITY_GLOBAL, 0, 0)]);
+}
+
+/** The context entry of one requester. In scalable mode hardware ignores the domain ID. */
+export function* flushContextOfDevice(unit: ServedUnit, domainId: number, rid: number): Op<void> {
+  yield* unit.queue.submit([contextCacheInvalidation(GRANULARITY_SELECTIVE, domainId, rid)]);
+}
+
+/** Everything of the PASID cache. */
+export function* flushPasidsGlobal(unit: ServedUnit): Op<void> {
+  yield* unit.queue.submit([pasidCacheInvalidation(PC_GLOBAL, 0, 0)]);
+}
+
+/** One PASID of a domain ID in the PASID cache. */
+export function* flushPasidCache(unit: ServedUnit, domainId: number, pasid: number): Op<void> {
+  yield* unit.queue.submit([pasidCacheInvalidation(PC_PASID, domainId, pasid)]);
+}
+
+/** Everything of the IOTLB. */
+export function* flushIotlbGlobal(unit: ServedUnit): Op<void> {
+  yield* unit.queue.submit([iotlbInvalidation(GRANULARITY_GLOBAL, 0, drains(unit))]);
+}
+
+/** A domain ID in the IOTLB. */
+export function* flushIotlbDomain(unit: ServedUnit, domainId: number): Op<void> {
+  yield* unit.queue.submit([iotlbInvalidation(GRANULARITY_DOMAIN, domainId, drains(unit))]);
+}
+
+/** One PASID of a domain ID in the IOTLB (`qi_flush_piotlb_all()`). */
+export function* flushPasidIotlb(unit: ServedUnit, domainId: number, pasid: number): Op<void> {
+  yield* unit.queue.submit([pasidIotlbInvalidation(domainId, pasid)]);
+}
+
+/**
+ * Everything a device has cached, of one PASID or, with PASID 0, of requests without PASID. Nothing is sent while
+ * translation is off, while ATS is off, or to a device that is gone.
+ *
+ * Source: Linux 7.2 `devtlb_invalidation_with_pasid()`, `qi_flush_dev_iotlb()`.
+ */
+export function* flushDeviceTlb(info: DeviceInfo, pasid: number): Op<void> {
+  if (info.atsEnabled && info.dev.present()) {
+    yield* flushDeviceTlbAlways(info, pasid);
+  }
+}
+
+/** The same whatever the driver believes of ATS. */
+export function* flushDeviceTlbAlways(info: DeviceInfo, pasid: number): Op<void> {
+  if (info.unit.iommu.translating) {
+    yield* info.unit.queue.submit([deviceTlbAll(info, pasid)]);
+  }
+}
+
+/** The descriptor that empties a device-TLB; PASID 0 = requests without PASID. */
+export function deviceTlbAll(info: DeviceInfo, pasid: number): Words {
+  return pasid === 0
+    ? deviceTlbInvalidation(info.target, 0, ALL_PAGES_ORDER)
+    : pasidDeviceTlbInvalidation(info.target, pasid, 0, ALL_PAGES_ORDER);
+}
+
+/** DR and DW as the unit has them. */
+export function drains(unit: ServedUnit): { readonly read: boolean; readonly write: boolean } {
+  const { readDrain, writeDrain } = unit.iommu.caps;
+  return { read: readDrain, write: writeDrain };
+}
+
+/**
+ * Drains page requests of a PASID: a fence, the invalidations, and a wait that drains. Nothing to do for a device whose
+ * page faults nobody handles.
+ *
+ * Source: Linux 7.2 `intel_iommu_drain_pasid_prq()`.
+ */
+export function* drainPageRequests(info: DeviceInfo, pasid: number): Op<void> {
+  if (info.faultUsers === 0) {
+    return;
+  }
+  const { unit } = info;
+  const domainId = info.domain?.domainId(unit) ?? 1;
+  const iotlb =
+    pasid === 0
+      ? iotlbInvalidation(GRANULARITY_DOMAIN, domainId, drains(unit))
+      : pasidIotlbInvalidation(domainId, pasid);
+  const fence = invalidationWait({ fence: true, data: 2 });
+  yield* unit.queue.submit([fence, iotlb, deviceTlbAll(info, pasid)], true);
+}

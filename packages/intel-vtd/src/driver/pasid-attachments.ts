@@ -1,0 +1,151 @@
+import type { Device, Domain, Op } from "@iommu-lab/core";
+import { KernelError } from "@iommu-lab/core";
+import type { AtsControl } from "./ats-control.ts";
+import { clearOld, setUpPaging } from "./attachments.ts";
+import type { DeviceInfo } from "./device-info.ts";
+import { FLPT_DEFAULT_DID } from "./domain-ids.ts";
+import { PagingDomain } from "./paging-domain.ts";
+import { checkCompatible } from "./paging-table.ts";
+import { setUpFirstStage, setUpPassThrough, tearDownPasidEntry } from "./pasid-entries.ts";
+import { SvaDomain } from "./sva-domain.ts";
+
+/**
+ * Sets, replaces and removes PASIDs. A replacement is a tear-down and a set-up, with a gap between them.
+ *
+ * Source: Linux 7.2 drivers/iommu/intel/iommu.c, svm.c.
+ */
+export class PasidAttachments {
+  readonly #ats: AtsControl;
+  readonly #infoOf: (device: Device) => DeviceInfo;
+
+  constructor(ats: AtsControl, infoOf: (device: Device) => DeviceInfo) {
+    this.#ats = ats;
+    this.#infoOf = infoOf;
+  }
+
+  /** Source: Linux 7.2 `intel_iommu_set_dev_pasid()`. @throws KernelError EOPNOTSUPP, EINVAL, ENOSPC, EBUSY */
+  *setPagingPasid(domain: PagingDomain, device: Device, pasid: number, old: Domain | undefined): Op<void> {
+    const info = this.#infoOf(device);
+    needPasids(info);
+    checkCompatible(domain.shape, info.unit.iommu);
+    const wanted = yield* this.#before(info, pasid);
+    domain.holdId(info.unit);
+    yield* domain.tags.assign(info, domain.domainId(info.unit), pasid);
+    try {
+      yield* clearOld(info, pasid, old);
+      yield* setUpPaging(info, pasid, domain);
+    } catch (error) {
+      if (error instanceof KernelError) {
+        yield* forget(info, pasid, domain);
+      }
+      throw error;
+    }
+    yield* this.#finish(info, pasid, domain, old, wanted);
+  }
+
+  /** Source: Linux 7.2 `identity_domain_set_dev_pasid()`. @throws KernelError EOPNOTSUPP, EBUSY */
+  *setIdentityPasid(domain: Domain, device: Device, pasid: number, old: Domain | undefined): Op<void> {
+    const info = this.#infoOf(device);
+    needPasids(info);
+    const wanted = yield* this.#before(info, pasid);
+    yield* clearOld(info, pasid, old);
+    yield* setUpPassThrough(info, pasid);
+    yield* this.#finish(info, pasid, domain, old, wanted);
+  }
+
+  /** Source: Linux 7.2 `intel_svm_set_dev_pasid()`. @throws KernelError ENODEV, EINVAL, EBUSY */
+  *setSvaPasid(domain: SvaDomain, device: Device, pasid: number, old: Domain | undefined): Op<void> {
+    const info = this.#infoOf(device);
+    const wanted = yield* this.#before(info, pasid);
+    this.checkSva(info, wanted);
+    yield* domain.tags.assign(info, FLPT_DEFAULT_DID, pasid);
+    useFaults(info, domain);
+    try {
+      yield* clearOld(info, pasid, old);
+      const stage = { table: domain.process.root, domainId: FLPT_DEFAULT_DID, coherent: true, forceSnoop: false };
+      yield* setUpFirstStage(info, pasid, stage);
+    } catch (error) {
+      if (error instanceof KernelError) {
+        dropFaults(info, domain);
+        yield* forget(info, pasid, domain);
+      }
+      throw error;
+    }
+    yield* this.#finish(info, pasid, domain, old, wanted);
+  }
+
+  /** Source: Linux 7.2 `blocking_domain_set_dev_pasid()`. */
+  *removePasid(device: Device, pasid: number, old: Domain | undefined): Op<void> {
+    const info = this.#infoOf(device);
+    const left = info.pasids.size - (info.pasids.has(pasid) ? 1 : 0);
+    const wanted = yield* this.#ats.before(info, "pasid-remove", info.ridDomain, left);
+    yield* tearDownPasidEntry(info, pasid);
+    dropFaults(info, old);
+    info.pasids.delete(pasid);
+    yield* forget(info, pasid, old);
+    yield* this.#ats.after(info, wanted);
+  }
+
+  /**
+   * Whether a process can be shared with a device.
+   *
+   * Source: Linux 7.2 `intel_iommu_sva_supported()`.
+   *
+   * @param wanted ATS goes on with the PASID
+   * @throws KernelError ENODEV when the unit cannot, EINVAL when PASID, ATS or PRI are off
+   */
+  checkSva(info: DeviceInfo, wanted: boolean): void {
+    if (!info.unit.iommu.svmCapable) {
+      throw new KernelError("ENODEV", `${info.unit.iommu.name} is not SVM capable`);
+    }
+    if (!info.pasidEnabled || !this.#ats.available(info, wanted)) {
+      throw new KernelError("EINVAL", `SVA needs PASID and ATS of ${info.device.name} on`);
+    }
+    if (info.priSupported && info.atsEnabled && !info.priEnabled) {
+      throw new KernelError("EINVAL", `SVA needs PRI of ${info.device.name} on`);
+    }
+  }
+
+  #before(info: DeviceInfo, pasid: number): Op<boolean> {
+    const live = info.pasids.size + (info.pasids.has(pasid) ? 0 : 1);
+    return this.#ats.before(info, "pasid-set", info.ridDomain, live);
+  }
+
+  *#finish(info: DeviceInfo, pasid: number, domain: Domain, old: Domain | undefined, wanted: boolean): Op<void> {
+    dropFaults(info, old);
+    yield* forget(info, pasid, old);
+    info.pasids.set(pasid, domain);
+    yield* this.#ats.after(info, wanted);
+  }
+}
+
+/** @throws KernelError EOPNOTSUPP in legacy mode, or without PASID in the unit */
+function needPasids(info: DeviceInfo): void {
+  if (!info.unit.iommu.pasidSupported) {
+    throw new KernelError("EOPNOTSUPP", `${info.unit.iommu.name} has no PASIDs`);
+  }
+}
+
+/** Drops tags and domain ID of what was on a PASID. Source: Linux 7.2 `domain_remove_dev_pasid()`. */
+function* forget(info: DeviceInfo, pasid: number, old: Domain | undefined): Op<void> {
+  if (old instanceof PagingDomain) {
+    yield* old.tags.unassign(info, old.domainId(info.unit), pasid);
+    old.dropId(info.unit);
+  } else if (old instanceof SvaDomain) {
+    yield* old.tags.unassign(info, FLPT_DEFAULT_DID, pasid);
+  }
+}
+
+/** Source: Linux 7.2 `iopf_for_domain_set()`: page faults of a process are handled where the device has PRI. */
+function useFaults(info: DeviceInfo, domain: Domain): void {
+  if (domain instanceof SvaDomain && info.priSupported) {
+    info.faultUsers += 1;
+  }
+}
+
+/** Source: Linux 7.2 `iopf_for_domain_remove()`. */
+function dropFaults(info: DeviceInfo, domain: Domain | undefined): void {
+  if (domain instanceof SvaDomain && info.priSupported && info.faultUsers > 0) {
+    info.faultUsers -= 1;
+  }
+}

@@ -1,0 +1,144 @@
+import type { Device, Op } from "@iommu-lab/core";
+import { KernelError } from "@iommu-lab/core";
+import type { PciDev } from "@iommu-lab/pci";
+import {
+  pciAtsQueueDepth,
+  pciAtsSupported,
+  pciDisablePasid,
+  pciEnablePasid,
+  pciMaxPasids,
+  pciPasidFeatures,
+  pciPrepareAts,
+  pciPriSupported,
+} from "@iommu-lab/pci";
+import type { AtsControl } from "./ats-control.ts";
+import { decided } from "./ats-control.ts";
+import type { Atsr } from "./ats-firmware.ts";
+import { atsPath } from "./ats-firmware.ts";
+import { DeviceInfo } from "./device-info.ts";
+import { PasidTable } from "./pasid-table.ts";
+import { setUpScalableContext, tearDownScalableContext } from "./scalable-context.ts";
+import type { ServedUnit } from "./served-unit.ts";
+
+const PAGE_SHIFT = 12;
+const VENDOR_INTEL = 0x8086;
+/** QAT devices 4940 … 4943 complete device-TLB invalidations too early. */
+const QAT_MASK = 0xfffc;
+const QAT_DEVICE = 0x4940;
+
+/**
+ * Finds out what a device may do; in scalable mode writes its context entry, with empty PASID entries behind it.
+ *
+ * Source: Linux 7.2 `intel_iommu_probe_device()`.
+ */
+export function* probeDevice(device: Device, dev: PciDev, unit: ServedUnit, atsr: Atsr): Op<DeviceInfo> {
+  const info = new DeviceInfo(device, dev, unit);
+  judgeAts(info, atsr);
+  const { iommu } = unit;
+  if (iommu.scalable) {
+    if (iommu.pasidSupported) {
+      judgePasid(info);
+    }
+    const { prs, pds } = iommu.caps;
+    info.priSupported = info.atsSupported && prs && pds && pciPriSupported(dev);
+  }
+  if (pciAtsSupported(dev)) {
+    yield* ignoringErrno(pciPrepareAts(dev, PAGE_SHIFT));
+  }
+  if (iommu.scalable) {
+    const maxPasid = info.pasidSupported ? Math.min(pciMaxPasids(dev), 2 ** iommu.caps.pasidBits) : 0;
+    info.pasidTable = new PasidTable(iommu, unit.tables, dev.rid, maxPasid);
+    yield* setUpScalableContext(info);
+  }
+  return info;
+}
+
+/**
+ * PASID, then ATS as the policy wants it, then PRI. PASID Enable must not change while ATS is on, so it is set here for
+ * good.
+ *
+ * Source: Linux 7.2 `intel_iommu_probe_finalize()`.
+ */
+export function* finalizeDevice(info: DeviceInfo, ats: AtsControl): Op<void> {
+  if (info.pasidSupported) {
+    info.pasidEnabled = yield* ignoringErrno(pciEnablePasid(info.dev, info.pasidFeatures));
+  }
+  info.finalized = true;
+  if (info.unit.iommu.scalable) {
+    const wanted = yield* ats.before(info, "probe-finalize", info.ridDomain, info.pasids.size);
+    yield* ats.after(info, wanted);
+  }
+}
+
+/**
+ * PRI, ATS, PASID off, then the context entry goes.
+ *
+ * Source: Linux 7.2 `intel_iommu_release_device()`.
+ */
+export function* releaseDevice(info: DeviceInfo, ats: AtsControl): Op<void> {
+  yield* ats.disablePri(info);
+  yield* ats.disableDevice(info);
+  if (info.pasidEnabled) {
+    yield* pciDisablePasid(info.dev);
+    info.pasidEnabled = false;
+  }
+  if (info.unit.iommu.scalable) {
+    yield* tearDownScalableContext(info);
+  }
+  info.pasidTable?.free();
+  info.pasidTable = undefined;
+}
+
+function judgeAts(info: DeviceInfo, atsr: Atsr): void {
+  const { dev } = info;
+  const { caps } = info.unit.iommu;
+  const path = atsPath(dev, atsr);
+  const device = pciAtsSupported(dev);
+  info.atsSupported = caps.dt && device && path.allowed;
+  if (dev.atsCap !== 0) {
+    decided(info, {
+      rule: "vtd-ats-supported",
+      input: `ECAP.DT=${caps.dt ? 1 : 0}, pci_ats_supported()=${device ? 1 : 0}`,
+      answer: info.atsSupported ? "ATS may be used" : "ATS is never used",
+      reason: reasonOf(caps.dt, device, path.reason),
+      source: "Linux 7.2 intel_iommu_probe_device(), dmar_ats_supported()",
+      basis: "recorded",
+    });
+  }
+  if (info.atsSupported) {
+    info.extraInvalidation = dev.vendor === VENDOR_INTEL && (dev.device & QAT_MASK) === QAT_DEVICE;
+    info.physicalFunction = caps.dit ? (dev.physfn ?? dev).rid : 0;
+    info.queueDepth = pciAtsQueueDepth(dev);
+  }
+}
+
+function reasonOf(unit: boolean, device: boolean, path: string): string {
+  if (!unit) {
+    return "the unit has no device-TLB support";
+  }
+  return device ? path : "the function is untrusted, or the command line says noats";
+}
+
+function judgePasid(info: DeviceInfo): void {
+  try {
+    info.pasidFeatures = pciPasidFeatures(info.dev);
+    info.pasidSupported = true;
+  } catch (error) {
+    if (!(error instanceof KernelError)) {
+      throw error;
+    }
+  }
+}
+
+/** Runs a step whose failure the kernel does not mind. @returns whether it worked */
+function* ignoringErrno(step: Op<void>): Op<boolean> {
+  try {
+    yield* step;
+    return true;
+  } catch (error) {
+    if (error instanceof KernelError) {
+      return false;
+    }
+    throw error;
+  }
+}

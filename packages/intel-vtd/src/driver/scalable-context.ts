@@ -1,0 +1,74 @@
+import type { Op } from "@iommu-lab/core";
+import { pciForEachDmaAlias } from "@iommu-lab/pci";
+import { encodeScalableContext } from "../layout/scalable-context-entry.ts";
+import type { DeviceInfo } from "./device-info.ts";
+import { flushContextOfDevice, flushDeviceTlb, flushIotlbDomain } from "./invalidations.ts";
+
+/** The requester IDs that are the function's own: bridges above it have context entries of their own. */
+function ownIds(info: DeviceInfo): number[] {
+  return pciForEachDmaAlias(info.dev)
+    .filter(({ dev }) => dev === info.dev)
+    .map(({ rid }) => rid);
+}
+
+/**
+ * Writes the scalable context entry at probe: PASID directory, and what the function may do (DTE, PASIDE, PRE). PASID
+ * entries are empty still, so nothing is reachable.
+ *
+ * Source: Linux 7.2 `intel_pasid_setup_sm_context()`, `context_entry_set_pasid_table()`.
+ */
+export function* setUpScalableContext(info: DeviceInfo): Op<void> {
+  const { unit, pasidTable } = info;
+  if (pasidTable === undefined) {
+    return;
+  }
+  for (const rid of ownIds(info)) {
+    yield unit.iommu.lock.exclusive;
+    const place = yield* unit.contexts.obtain(rid);
+    if (unit.tables.present(place)) {
+      unit.iommu.lock.release();
+      continue;
+    }
+    yield* unit.tables.install(
+      place,
+      encodeScalableContext({
+        present: true,
+        faultDisable: false,
+        deviceTlbEnable: info.atsSupported,
+        pasidEnable: info.pasidSupported,
+        pageRequestEnable: info.priSupported,
+        translatedPasidEnable: false,
+        directorySize: pasidTable.directorySize,
+        pasidDirectory: pasidTable.directory,
+        ridPasid: 0,
+        ridPrivileged: false,
+      }),
+    );
+    unit.iommu.lock.release();
+    if (unit.iommu.caps.cm) {
+      yield* flushContextOfDevice(unit, 0, rid);
+      yield* flushIotlbDomain(unit, 0);
+    }
+  }
+}
+
+/**
+ * Takes the scalable context entry away at release: present bit, context cache, device-TLB while ATS is on, the rest.
+ *
+ * Source: Linux 7.2 `intel_pasid_teardown_sm_context()`, `intel_context_flush_no_pasid()`.
+ */
+export function* tearDownScalableContext(info: DeviceInfo): Op<void> {
+  const { unit } = info;
+  for (const rid of ownIds(info)) {
+    const place = unit.contexts.find(rid);
+    if (place === undefined) {
+      continue;
+    }
+    yield unit.iommu.lock.exclusive;
+    yield* unit.tables.clearPresent(place);
+    unit.iommu.lock.release();
+    yield* flushContextOfDevice(unit, 0, rid);
+    yield* flushDeviceTlb(info, 0);
+    yield* unit.tables.zero(place);
+  }
+}

@@ -1,0 +1,148 @@
+import type { Digestible, MmioRegion, PlatformHost, Plugin, Token } from "@iommu-lab/core";
+import { BOOT, CLOCK, IOMMU_CORE, InputError, MEMORY, MMIO, SCHEDULER, TRACE, token } from "@iommu-lab/core";
+import type { IommuHardware } from "@iommu-lab/pci";
+import { FABRIC } from "@iommu-lab/pci";
+import type { Atsr } from "./driver/ats-firmware.ts";
+import { bootIntelIommu } from "./driver/boot.ts";
+import { FaultInterrupt } from "./driver/fault-interrupt.ts";
+import type { CachePolicy } from "./hardware/translation-caches.ts";
+import type { VtdUnitOptions } from "./hardware/vtd-unit.ts";
+import { VtdUnit } from "./hardware/vtd-unit.ts";
+import type { RawRegister, VtdFeatures } from "./unit-registers.ts";
+import { DEFAULT_FEATURES, capOf, ecapOf, rawCap, rawEcap } from "./unit-registers.ts";
+
+/** A remapping unit as seen from outside: requests, registers, and its state as a digest. */
+export interface VtdHardware extends IommuHardware, MmioRegion, Digestible {
+  readonly name: string;
+}
+
+/** The remapping unit of a platform. */
+export const VTD_UNIT: Token<VtdHardware> = token("intel-vtd.unit");
+
+const REGISTER_BYTES = 4096;
+/** 60 s that PCIe gives a device, and half of it more. */
+const INVALIDATION_TIMEOUT = 90_000_000_000;
+
+/** Options of {@link vtd}: features by name, or the registers of a real machine. */
+export interface VtdOptions extends Partial<Omit<VtdFeatures, "scalable">> {
+  /**
+   * `legacy`: a unit without scalable mode. `scalable` (default): a unit with it, which the kernel uses unless
+   * `intel_iommu=sm_off` is on its command line.
+   */
+  readonly mode?: "legacy" | "scalable";
+  /** CAP as dumped; features that the model does not have read 0. */
+  readonly cap?: RawRegister;
+  /** ECAP as dumped; features that the model does not have read 0. */
+  readonly ecap?: RawRegister;
+  /** Physical address of the registers. Default 0xfed90000; a multiple of 4 KiB. */
+  readonly base?: number;
+  /** Printed name. Default `dmar0`. */
+  readonly name?: string;
+  /** Host address width in bits, 39 … 52. Default 48. */
+  readonly hostAddressWidth?: number;
+  /** ns after which a device-TLB invalidation is given up. Default 90 s. */
+  readonly invalidationTimeout?: number;
+  /** What the unit remembers. Default `keep-all`. */
+  readonly caches?: CachePolicy;
+  /** Which root ports firmware lists for ATS. Default `all-ports`. */
+  readonly atsr?: Atsr;
+  /** Which requester IDs the unit serves. Default all. */
+  readonly serves?: (rid: number) => boolean;
+}
+
+/**
+ * Intel VT-d: one remapping unit, and Linux's driver for it.
+ *
+ * @throws InputError for options that no machine has
+ * @example
+ * ```ts
+ * const platform = createPlatform({ kernel: linux("7.2"), plugins: [pci(topology), vtd({ mode: "scalable" })] });
+ * ```
+ */
+export function vtd(options: VtdOptions = {}): Plugin {
+  const mode = options.mode ?? "scalable";
+  const base = options.base ?? 0xfed90000;
+  const serves = options.serves ?? ((): boolean => true);
+  const unit = unitOptions(options, mode === "scalable");
+  if (!Number.isInteger(base) || base < 0 || base % REGISTER_BYTES !== 0) {
+    throw new InputError(`VT-d: the registers must start at a multiple of 4 KiB, not at ${base}`);
+  }
+  return {
+    name: "intel-vtd",
+    register(host) {
+      const interrupt = new FaultInterrupt(unit.name);
+      host.provide(VTD_UNIT, () => powerOn(host, unit, base, serves, interrupt));
+      host.add(BOOT, {
+        name: "vt-d power on",
+        order: 100,
+        // eslint-disable-next-line require-yield
+        *run() {
+          host.get(VTD_UNIT);
+        },
+      });
+      host.add(BOOT, {
+        name: "intel-iommu",
+        order: 300,
+        run: () =>
+          bootIntelIommu({
+            core: host.get(IOMMU_CORE),
+            memory: host.get(MEMORY),
+            mmio: host.get(MMIO),
+            trace: host.get(TRACE),
+            units: [{ name: unit.name, base, serves, interrupt }],
+            atsr: options.atsr ?? "all-ports",
+            scalable: mode === "scalable",
+          }),
+      });
+    },
+  };
+}
+
+/** Builds the unit, places its registers, and puts it between root complex and memory. */
+function powerOn(
+  host: PlatformHost,
+  options: VtdUnitOptions,
+  base: number,
+  serves: (rid: number) => boolean,
+  interrupts: FaultInterrupt,
+): VtdHardware {
+  const fabric = host.get(FABRIC);
+  const scheduler = host.get(SCHEDULER);
+  const unit = new VtdUnit(options, {
+    memory: host.get(MEMORY),
+    clock: host.get(CLOCK),
+    trace: host.get(TRACE),
+    root: fabric,
+    interrupts,
+  });
+  host.get(MMIO).map(base, REGISTER_BYTES, unit);
+  fabric.attachIommu(unit, serves);
+  for (const engine of [...unit.engines, interrupts]) {
+    scheduler.addEngine(engine);
+  }
+  return unit;
+}
+
+function unitOptions(options: VtdOptions, scalable: boolean): VtdUnitOptions {
+  const features: VtdFeatures = { ...DEFAULT_FEATURES, ...named(options), scalable };
+  const hostAddressWidth = options.hostAddressWidth ?? 48;
+  if (!Number.isInteger(hostAddressWidth) || hostAddressWidth < 39 || hostAddressWidth > 52) {
+    throw new InputError(`VT-d: the host address width is 39 to 52 bits, not ${hostAddressWidth}`);
+  }
+  return {
+    name: options.name ?? "dmar0",
+    cap: options.cap === undefined ? capOf(features) : rawCap(options.cap),
+    ecap: options.ecap === undefined ? ecapOf(features) : rawEcap(options.ecap),
+    version: 0x10,
+    hostAddressWidth,
+    invalidationTimeout: options.invalidationTimeout ?? INVALIDATION_TIMEOUT,
+    caches: options.caches ?? "keep-all",
+  };
+}
+
+/** The features that are named in the options. */
+function named(options: VtdOptions): Partial<VtdFeatures> {
+  const { firstStage, ats, pri, pasidBits, passThrough, cachingMode, snoopControl } = options;
+  const all = { firstStage, ats, pri, pasidBits, passThrough, cachingMode, snoopControl };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
