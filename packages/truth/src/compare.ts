@@ -8,7 +8,7 @@ import { formatWord } from "./mask.ts";
 export interface Difference {
   /** Address of the device. */
   readonly device: string;
-  /** What differs: `driver`, `group`, `type`, `ats`, `pasid`, `pri`, `acs`, `events`, `result`, or `table ste[1]`. */
+  /** What differs: `driver`, `group`, `type`, `reserved`, `ats`, `pasid`, `pri`, `acs`, `events`, `result`, or `table ste[1]`. */
   readonly aspect: string;
   /** What the kernel did. */
   readonly recorded: string;
@@ -50,6 +50,7 @@ function compareStates(recorded: DeviceSnapshot, model: DeviceSnapshot | undefin
   check("driver", recorded.driver, model.driver);
   check("group", members(recorded.group, scope), members(model.group, scope));
   check("type", recorded.type, model.type);
+  check("reserved", [...recorded.reserved].toSorted().join(", "), [...model.reserved].toSorted().join(", "));
   check("ats", control(recorded.ats), control(model.ats));
   check("pasid", control(recorded.pasid), control(model.pasid));
   check("pri", control(recorded.pri), control(model.pri));

@@ -17,6 +17,8 @@ export interface DeviceSnapshot {
   readonly group: ReadonlySet<string>;
   /** The group's type as sysfs prints it; `none` without a group. */
   readonly type: string;
+  /** The group's reserved regions as sysfs prints them: first byte, last byte, kind. */
+  readonly reserved: ReadonlySet<string>;
   /** Control registers; undefined where the capability is absent. */
   readonly ats: number | undefined;
   readonly pasid: number | undefined;
@@ -63,7 +65,7 @@ export function expectations(recording: Recording): readonly PhaseExpectation[] 
     for (const address of new Set(events.map((event) => event.device))) {
       const texts = standing.get(address) ?? new Map<LifecycleKind, string>();
       standing.set(address, texts);
-      const own = events.filter((event) => event.device === address);
+      const own = events.filter((event) => event.device === address && happened(event, phase.state ?? before));
       condensed.set(address, condense(own, texts));
     }
     for (const [address, tables] of phase.state?.tables ?? []) {
@@ -85,6 +87,28 @@ export function expectations(recording: Recording): readonly PhaseExpectation[] 
   });
 }
 
+/**
+ * Whether a traced call did something. Restoring a capability and staging a reset are functions that the kernel calls
+ * for every function; they return at once when the capability is off, or when there is no ATS.
+ */
+function happened(event: LifecycleEvent, state: RecordedState | undefined): boolean {
+  const device = state?.devices.get(event.device);
+  if (event.kind === "reset") {
+    return device?.ats !== undefined;
+  }
+  const capability = RESTORED.get(event.kind);
+  if (capability === undefined) {
+    return true;
+  }
+  return ((device?.[capability]?.control ?? 0) & (capability === "ats" ? 0x8000 : 1)) !== 0;
+}
+
+const RESTORED: ReadonlyMap<LifecycleKind, "ats" | "pasid" | "pri"> = new Map([
+  ["ats-restore", "ats"],
+  ["pasid-restore", "pasid"],
+  ["pri-restore", "pri"],
+]);
+
 /** One device in a recorded state; undefined when it was not there. */
 export function snapshot(state: RecordedState, address: string): DeviceSnapshot | undefined {
   const device = state.devices.get(address);
@@ -96,6 +120,7 @@ export function snapshot(state: RecordedState, address: string): DeviceSnapshot 
     driver: device.driver ?? "none",
     group: new Set(group?.devices),
     type: group?.type ?? "none",
+    reserved: new Set(group?.reserved),
     ats: device.ats?.control,
     pasid: device.pasid?.control,
     pri: device.pri?.control,

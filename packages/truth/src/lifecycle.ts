@@ -12,6 +12,9 @@ export type LifecycleKind =
   | "pasid-off"
   | "pri-on"
   | "pri-off"
+  | "ats-restore"
+  | "pasid-restore"
+  | "pri-restore"
   | "reset"
   | "bind"
   | "unbind"
@@ -40,6 +43,9 @@ const SEEN_THROUGH: Readonly<Record<LifecycleKind, readonly string[]>> = {
   "pasid-off": ["pci_disable_pasid"],
   "pri-on": ["pci_enable_pri"],
   "pri-off": ["pci_disable_pri"],
+  "ats-restore": ["pci_restore_ats_state"],
+  "pasid-restore": ["pci_restore_pasid_state"],
+  "pri-restore": ["pci_restore_pri_state"],
   reset: ["pci_dev_reset_iommu_prepare", "pci_dev_reset_iommu_done"],
   bind: ["iommu_device_use_default_domain__ret"],
   unbind: ["iommu_device_unuse_default_domain"],
@@ -65,6 +71,9 @@ const CALLS: ReadonlyMap<string, readonly [LifecycleKind, string]> = new Map([
   ["pci_disable_pasid", ["pasid-off", "PASID off"]],
   ["pci_enable_pri", ["pri-on", "PRI on"]],
   ["pci_disable_pri", ["pri-off", "PRI off"]],
+  ["pci_restore_ats_state", ["ats-restore", "ATS restored"]],
+  ["pci_restore_pasid_state", ["pasid-restore", "PASID restored"]],
+  ["pci_restore_pri_state", ["pri-restore", "PRI restored"]],
   ["pci_dev_reset_iommu_prepare", ["reset", "reset prepare"]],
   ["pci_dev_reset_iommu_done", ["reset", "reset done"]],
   ["iommu_device_unuse_default_domain", ["unbind", "unbind"]],

@@ -110,3 +110,33 @@ export const readSmmuv3: TableReader = (machine, rid) => {
   words.set("cd0", machine.words(descriptors, 8));
   return words;
 };
+
+/** A register of the IOMMU that is compared after boot. */
+export interface ComparedRegister {
+  /** As recordings name it. */
+  readonly name: string;
+  readonly offset: number;
+  /** Bits that concern DMA; the others are addresses, interrupts, or hints. */
+  readonly mask: bigint;
+}
+
+/** GSTS beside GCMD: TES, RTPS, QIES; RTADDR: TTM. Source: VT-d 5.10 §11.4.4, §11.4.5. */
+export const VTD_REGISTERS: readonly ComparedRegister[] = [
+  { name: "gcmd_gsts", offset: 0x18, mask: 0xc400_0000_0000_0000n },
+  { name: "rtaddr", offset: 0x20, mask: 0xc00n },
+];
+
+/** CR0 whole; ABORT of GBPA; STRTAB_BASE_CFG whole. Source: SMMUv3 §6.3.9, §6.3.15, §6.3.25. */
+export const SMMUV3_REGISTERS: readonly ComparedRegister[] = [
+  { name: "cr0", offset: 0x20, mask: 0xffff_ffffn },
+  { name: "gbpa", offset: 0x44, mask: 0x10_0000n },
+  { name: "strtab_base_cfg", offset: 0x88, mask: 0xffff_ffffn },
+];
+
+/**
+ * Control: IommuEn, EventLogEn, InvTimeOut, Coherent, CmdBufEn, PPRLogEn, PPREn, GTEn, EPHEn. Source: AMD IOMMU
+ * specification §3.4.4.
+ */
+export const AMD_VI_REGISTERS: readonly ComparedRegister[] = [
+  { name: "control", offset: 0x18, mask: 0x0000_2000_0001_b4e5n },
+];

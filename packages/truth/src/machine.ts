@@ -1,9 +1,10 @@
 import type { Platform, Plugin } from "@iommu-lab/core";
 import { InputError, createPlatform, linux } from "@iommu-lab/core";
 import { cxl } from "@iommu-lab/cxl";
+import { vtd } from "@iommu-lab/intel-vtd";
 import { PCI_BUS, formatRid, pci } from "@iommu-lab/pci";
-import type { TableReader } from "./machine-reader.ts";
-import { MachineReader } from "./machine-reader.ts";
+import type { ComparedRegister, TableReader } from "./machine-reader.ts";
+import { MachineReader, VTD_REGISTERS, readVtd } from "./machine-reader.ts";
 import type { Kernel } from "./phases.ts";
 import type { Recording } from "./recording.ts";
 import type { TableWords } from "./state.ts";
@@ -17,6 +18,8 @@ export interface Machine {
   readonly addresses: ReadonlySet<string>;
   /** Reads the IOMMU's structures of a requester ID from registers and memory. */
   tables(rid: number): TableWords;
+  /** The IOMMU's registers that are compared, masked. */
+  registers(): readonly (readonly [name: string, mask: bigint, value: bigint])[];
   /** The kernel's name of a requester ID. */
   nameOf(rid: number): string;
 }
@@ -26,6 +29,7 @@ interface RecordedIommu {
   readonly plugin: Plugin;
   readonly base: number;
   readonly read: TableReader;
+  readonly registers: readonly ComparedRegister[];
 }
 
 function nameOf(rid: number): string {
@@ -51,10 +55,33 @@ export function buildMachine(recording: Recording, dump: { readonly text: string
     kernel: { core: platform.iommu, bus: platform.host.get(PCI_BUS) },
     addresses: new Set([...topology.ports, ...topology.endpoints].map(({ rid }) => nameOf(rid))),
     tables: (rid) => iommu.read(reader, rid),
+    registers: () => iommu.registers.map(({ name, offset, mask }) => [name, mask, reader.register(offset) & mask]),
     nameOf,
   };
 }
 
 function iommuOf(recording: Recording): RecordedIommu {
+  if (recording.vendor === "intel") {
+    return vtdOf(recording);
+  }
   throw new InputError(`no IOMMU of ${recording.vendor} can be built`, { file: recording.file });
+}
+
+const VTD_BASE = 0xfed90000;
+
+/** ECAP.SMTS (bit 43) tells which of the two modes the unit has. Source: VT-d 5.10 §11.4.3. */
+function vtdOf(recording: Recording): RecordedIommu {
+  const [cap] = registerOf(recording, "cap");
+  const [ecap] = registerOf(recording, "ecap");
+  const mode = ((ecap >> 43n) & 1n) === 1n ? "scalable" : "legacy";
+  return { plugin: vtd({ mode, cap, ecap, base: VTD_BASE }), base: VTD_BASE, read: readVtd, registers: VTD_REGISTERS };
+}
+
+/** The words of a register as it was read first. @throws InputError */
+function registerOf(recording: Recording, name: string): readonly [bigint, ...bigint[]] {
+  const [first, ...rest] = recording.phases[0]?.state?.registers.get(name) ?? [];
+  if (first === undefined) {
+    throw new InputError(`phase 0: no register ${name} was read`, { file: recording.file });
+  }
+  return [first, ...rest];
 }

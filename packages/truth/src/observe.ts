@@ -32,6 +32,8 @@ export class Observer {
   readonly #stop: () => void;
   #events: LifecycleEvent[] = [];
   #commands: { device: string; opcodes: Opcode[] }[] = [];
+  /** Capabilities that were switched on, as `device capability`. */
+  readonly #enabled = new Set<string>();
   /** The device whose attach runs. */
   #attaching: string | undefined;
 
@@ -69,8 +71,7 @@ export class Observer {
       this.#attaching = undefined;
       this.#add(event.device, "attached", `attached: ${event.result}`);
     } else if (type === "capability:enable") {
-      const state = event.enabled ? "on" : "off";
-      this.#add(event.device, `${event.capability}-${state}`, `${event.capability.toUpperCase()} ${state}`);
+      this.#capability(event);
     } else if (type === "reset:prepare" || type === "reset:done") {
       this.#add(event.device, "reset", type.replace(":", " "));
     } else if (type === "driver:bind") {
@@ -81,6 +82,21 @@ export class Observer {
       this.#table(event);
     } else if (type === "command:submit") {
       this.#command(event.words);
+    }
+  }
+
+  /** Enabling what software believes to be on already is how state comes back after a reset. */
+  #capability({ device, capability, enabled }: Extract<TraceEvent, { type: "capability:enable" }>): void {
+    const key = `${device} ${capability}`;
+    const name = capability.toUpperCase();
+    if (enabled && this.#enabled.has(key)) {
+      this.#add(device, `${capability}-restore`, `${name} restored`);
+    } else if (enabled) {
+      this.#enabled.add(key);
+      this.#add(device, `${capability}-on`, `${name} on`);
+    } else {
+      this.#enabled.delete(key);
+      this.#add(device, `${capability}-off`, `${name} off`);
     }
   }
 

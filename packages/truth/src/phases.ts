@@ -99,14 +99,14 @@ export function startOf(expectation: PhaseExpectation, name: PhaseName, address:
   const { output, before } = expectation;
   const after = expectation.device(address).state;
   const earlier = before?.devices.get(address);
-  const earlierType = earlier?.group === undefined ? undefined : before?.groups.get(earlier.group)?.type;
   let driver: string | undefined = after?.driver;
   if (BINDS.has(name.action)) {
     driver = "none";
   } else if (UNBINDS.has(name.action)) {
     driver = earlier?.driver;
   }
-  return { driver, type: output.typeBefore ?? (RESETS.has(name.action) ? after?.type : earlierType) };
+  const keepsType = !TYPES.has(name.action) && name.action !== "back-to-auto";
+  return { driver, type: output.typeBefore ?? (keepsType ? after?.type : undefined) };
 }
 
 /** Brings the device to where a phase began. @returns the steps that it took, for the report */

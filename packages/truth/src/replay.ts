@@ -3,7 +3,7 @@ import { KernelError } from "@iommu-lab/core";
 import { pciDev } from "@iommu-lab/pci";
 import type { Difference, Scope } from "./compare.ts";
 import { compareCommands, compareViews } from "./compare.ts";
-import type { DeviceSnapshot, DeviceView, PhaseExpectation } from "./expectation.ts";
+import type { DeviceView, PhaseExpectation } from "./expectation.ts";
 import { expectations } from "./expectation.ts";
 import type { Explanation } from "./explained.ts";
 import { explanationOf } from "./explained.ts";
@@ -11,7 +11,8 @@ import type { LifecycleKind } from "./lifecycle.ts";
 import { condense } from "./lifecycle.ts";
 import type { Machine } from "./machine.ts";
 import { buildMachine } from "./machine.ts";
-import { maskTables } from "./mask.ts";
+import { formatWord, maskTables } from "./mask.ts";
+import { modelSnapshot } from "./model-snapshot.ts";
 import type { Observed } from "./observe.ts";
 import { Observer } from "./observe.ts";
 import type { PhaseName } from "./phases.ts";
@@ -81,11 +82,23 @@ class Replay {
     platform.boot();
     this.#bindRecorded(expectation);
     const observed = this.#observer.take();
-    const differences: Difference[] = [];
+    const differences = this.#compareRegisters(expectation);
     for (const address of addresses) {
       differences.push(...this.#compare(expectation, address, observed));
     }
     return this.#report(expectation, differences, observed, [...addresses], []);
+  }
+
+  /** The IOMMU itself: which parts of it the kernel switched on. */
+  #compareRegisters(expectation: PhaseExpectation): Difference[] {
+    const recorded = expectation.phase.state?.registers;
+    return this.#machine.registers().flatMap(([name, mask, model]) => {
+      const value = (recorded?.get(name)?.[0] ?? 0n) & mask;
+      const aspect = `register ${name}`;
+      return value === model
+        ? []
+        : [{ device: "iommu", aspect, recorded: formatWord(value), model: formatWord(model) }];
+    });
   }
 
   #bindRecorded(expectation: PhaseExpectation): void {
@@ -152,7 +165,7 @@ class Replay {
     this.#standing.set(address, new Map([...this.#standingOf(address), ...standingTexts(tables)]));
     return {
       device: address,
-      state: device === undefined || tables === undefined ? undefined : snapshotOf(device, maskTables(tables)),
+      state: device === undefined || tables === undefined ? undefined : modelSnapshot(device, maskTables(tables)),
       events,
       commands: observed.commands.filter((attach) => attach.device === address),
     };
@@ -232,23 +245,4 @@ function checkResult(expectation: PhaseExpectation, address: string, result: str
     differences.push({ device: address, aspect: "type", recorded: output.typeAfter, model: type });
   }
   return differences;
-}
-
-function snapshotOf(device: Device, tables: DeviceSnapshot["tables"]): DeviceSnapshot {
-  const { config } = pciDev(device);
-  const control = (id: number, offset: number): number | undefined => {
-    const at = config.findExtendedCapability(id);
-    return at === 0 ? undefined : config.read16(at + offset);
-  };
-  return {
-    driver: device.driver?.name ?? "none",
-    group: new Set(device.group?.members.map((member) => member.device.name)),
-    type: device.group === undefined ? "none" : typeOf(device.group),
-    // Control registers. Source: PCIe 6.0 §10.5.1.3, §7.8.9.3, §10.5.2.2, §7.7.11.3.
-    ats: control(0x0f, 6),
-    pasid: control(0x1b, 6),
-    pri: control(0x13, 4),
-    acs: control(0x0d, 6),
-    tables,
-  };
 }

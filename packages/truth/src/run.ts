@@ -70,6 +70,10 @@ function foreign(schema: string | undefined): string {
 }
 
 function unsupported(recording: Recording): string | undefined {
+  const groups = [...(recording.phases[0]?.state?.groups.values() ?? [])];
+  if (groups.some((group) => group.reserved.some((region) => region.endsWith(" direct")))) {
+    return "direct regions (RMRR, IVMD) are not part of the machines that this version builds";
+  }
   const version = /^\d+\.\d+/u.exec(recording.kernel)?.[0] ?? recording.kernel;
   return kernels.includes(`linux-${version}`) ? undefined : `kernel ${version} is not modelled by this version`;
 }

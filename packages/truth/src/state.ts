@@ -28,6 +28,8 @@ export interface RecordedGroup {
   readonly devices: readonly string[];
   /** As sysfs prints it: `DMA`, `DMA-FQ`, `identity`, `blocked`, … */
   readonly type: string;
+  /** Reserved regions as sysfs prints them: first byte, last byte, kind. */
+  readonly reserved: readonly string[];
 }
 
 /** What was read after a phase; whole, not as a difference. */
@@ -130,6 +132,10 @@ function readGroup(field: JsonField): RecordedGroup {
       .items()
       .map((one) => one.text()),
     type: field.at("type").text(),
+    reserved: field
+      .at("reserved_regions")
+      .items()
+      .map((one) => one.text()),
   };
 }
 

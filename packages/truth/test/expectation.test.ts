@@ -65,6 +65,7 @@ describe("what a recorded phase demands", () => {
       "attach IDENTITY (was BLOCKED)",
       "PASID 0 passes through",
       "attached: 0",
+      "ATS restored",
     ]);
   });
 
