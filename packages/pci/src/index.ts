@@ -148,6 +148,7 @@ export {
   pciPrepareAts,
   pciRestoreAtsState,
 } from "./linux/ats.ts";
+export { pciClearMaster, pciSetMaster } from "./linux/bus-master.ts";
 export { type DmaAlias, pciForEachDmaAlias } from "./linux/dma-alias.ts";
 export { pciSetupDevice } from "./linux/enumerate.ts";
 export { pciDeviceGroup } from "./linux/group.ts";

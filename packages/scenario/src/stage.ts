@@ -1,7 +1,18 @@
 import type { Device, Domain, Group, IommuCore, PageTableFormat, Platform, StartedOp } from "@iommu-lab/core";
 import { KernelError, PROT_READ, PROT_WRITE, Process } from "@iommu-lab/core";
 import { type CxlCache, cxlCache } from "@iommu-lab/cxl";
-import { type Endpoint, FABRIC, type Fabric, NO_PASID, PCI_BUS, type PciBus, type Rid } from "@iommu-lab/pci";
+import {
+  type Endpoint,
+  FABRIC,
+  type Fabric,
+  NO_PASID,
+  PCI_BUS,
+  type PciBus,
+  type Rid,
+  pciClearMaster,
+  pciDev,
+  pciSetMaster,
+} from "@iommu-lab/pci";
 
 /** What a scenario is played on: how to make the platform, and which function is looked at. */
 export interface Subject {
@@ -154,19 +165,21 @@ export class Stage {
     this.platform.run(this.core.storeType(this.group, value));
   }
 
-  /** A user (VFIO, iommufd) takes the group. @throws KernelError */
+  /** A user (VFIO, iommufd) takes the group and turns the function's Bus Master on. @throws KernelError */
   claim(): void {
     this.platform.run(this.core.claimGroup(this.group, "user"));
+    this.platform.run(pciSetMaster(pciDev(this.device)));
   }
 
-  /** The user lets go. */
+  /** The user turns Bus Master off and lets go. */
   release(): void {
+    this.platform.run(pciClearMaster(pciDev(this.device)));
     this.platform.run(this.core.releaseGroup(this.group));
   }
 
   /**
    * Attaches a PASID: a paging domain with one page mapped, or the address space of a process where the driver takes
-   * only that; then the device works with it.
+   * only that; then the device works with it, for which Bus Master is turned on where no driver has done so.
    *
    * @throws KernelError
    */
@@ -176,6 +189,7 @@ export class Stage {
     platform.run(core.attachPasid(domain, device, pasid));
     this.#userDomains.set(pasid, domain);
     this.pasidTargets.set(pasid, USER_PAGE);
+    platform.run(pciSetMaster(pciDev(device)));
     this.endpoint.dmaWrite(USER_PAGE, 0, 0x600d, pasid);
     this.platform.scheduler.settle();
   }

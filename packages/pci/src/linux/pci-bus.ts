@@ -1,14 +1,12 @@
 import type { Device, DeviceDriver, IommuCore, KernelProfile, LifecycleHooks, Op, Trace } from "@iommu-lab/core";
-import { KernelError, KernelOops, preempt } from "@iommu-lab/core";
+import { KernelError, KernelOops } from "@iommu-lab/core";
 import type { Rid } from "../fabric/request.ts";
+import { pciClearMaster, pciSetMaster } from "./bus-master.ts";
 import { parseRid } from "../topology/description.ts";
 import type { Topology } from "../topology/topology.ts";
 import { pciSetupDevice, scanBus } from "./enumerate.ts";
 import { PciDev, pciDev } from "./pci-dev.ts";
 import { type ResetObserver, pciResetFunction } from "./reset.ts";
-
-const COMMAND = 4;
-const BUS_MASTER = 4;
 
 /** The driver that Linux binds to ports; it leaves DMA ownership of their group to others. */
 const portDriver: DeviceDriver = { name: "pcieport", managesDma: true };
@@ -104,19 +102,25 @@ export class PciBus {
     this.#traceBind(device, driver, "0");
   }
 
-  /** The driver unbinds. Source: Linux 7.2 `__device_release_driver()`, `pci_dma_cleanup()`. */
+  /**
+   * The driver unbinds: it turns Bus Master off, as drivers do with `pci_disable_device()`, then gives the default domain
+   * back. No domain changes.
+   *
+   * Source: Linux 7.2 `__device_release_driver()`, `pci_dma_cleanup()`.
+   */
   *unbind(device: Device): Op<void> {
     const { driver } = device;
     if (driver === undefined) {
       return;
     }
-    const { lock } = pciDev(device);
-    yield lock.exclusive;
+    const dev = pciDev(device);
+    yield dev.lock.exclusive;
+    yield* pciClearMaster(dev);
     if (!driver.managesDma) {
       yield* this.#core.unuseDefaultDomain(device);
     }
     device.driver = undefined;
-    lock.release();
+    dev.lock.release();
     for (const hook of this.#hooks) {
       hook.unbind?.(device);
     }
@@ -190,11 +194,7 @@ export class PciBus {
       device.driver = undefined;
       throw error;
     }
-    const command = dev.read16(COMMAND);
-    if ((command & BUS_MASTER) === 0) {
-      yield preempt;
-      dev.write16(COMMAND, command | BUS_MASTER, "Command");
-    }
+    yield* pciSetMaster(dev);
   }
 
   #traceBind(device: Device, driver: DeviceDriver, result: string): void {

@@ -211,6 +211,15 @@ describe("bind and unbind", () => {
     expect(unbound).toEqual(["0000:00:01.0"]);
   });
 
+  test("Bus Master is on while a driver is bound and off afterwards", () => {
+    const machine = withDriver();
+    const on = (): boolean => (machine.dev(NIC).read16(4) & 4) !== 0;
+    machine.run(machine.bus.bind(machine.device(), driver));
+    expect(on()).toBe(true);
+    machine.run(machine.bus.unbind(machine.device()));
+    expect(on()).toBe(false);
+  });
+
   test("unbinding a device without a driver does nothing", () => {
     const machine = withDriver();
     const recorder = machine.record();
