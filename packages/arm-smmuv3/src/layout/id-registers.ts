@@ -1,0 +1,212 @@
+import { addressBits } from "./address-size.ts";
+import type { Layout } from "./words.ts";
+import { decodeFields, encodeFields } from "./words.ts";
+
+/** SMMU_IDR0. Source: SMMUv3 §6.3.1. */
+export const IDR0 = {
+  s2p: [0, 0, 0],
+  s1p: [0, 1, 1],
+  ttf: [0, 3, 2],
+  cohacc: [0, 4, 4],
+  btm: [0, 5, 5],
+  httu: [0, 7, 6],
+  hyp: [0, 9, 9],
+  ats: [0, 10, 10],
+  ns1Ats: [0, 11, 11],
+  asid16: [0, 12, 12],
+  msi: [0, 13, 13],
+  sev: [0, 14, 14],
+  atos: [0, 15, 15],
+  pri: [0, 16, 16],
+  vmw: [0, 17, 17],
+  vmid16: [0, 18, 18],
+  cd2l: [0, 19, 19],
+  vatos: [0, 20, 20],
+  ttEndian: [0, 22, 21],
+  atsRecErr: [0, 23, 23],
+  stallModel: [0, 25, 24],
+  termModel: [0, 26, 26],
+  stLevel: [0, 28, 27],
+} as const;
+
+/** SMMU_IDR1. Source: SMMUv3 §6.3.2. */
+export const IDR1 = {
+  sidSize: [0, 5, 0],
+  ssidSize: [0, 10, 6],
+  priQs: [0, 15, 11],
+  eventQs: [0, 20, 16],
+  cmdQs: [0, 25, 21],
+  attrPermsOvr: [0, 26, 26],
+  attrTypesOvr: [0, 27, 27],
+  rel: [0, 28, 28],
+  queuesPreset: [0, 29, 29],
+  tablesPreset: [0, 30, 30],
+  ecmdq: [0, 31, 31],
+} as const;
+
+/** SMMU_IDR3. Source: SMMUv3 §6.3.4. */
+export const IDR3 = {
+  had: [0, 2, 2],
+  pbha: [0, 3, 3],
+  xnx: [0, 4, 4],
+  pps: [0, 5, 5],
+  mpam: [0, 7, 7],
+  fwb: [0, 8, 8],
+  stt: [0, 9, 9],
+  ril: [0, 10, 10],
+  bbml: [0, 12, 11],
+  e0pd: [0, 13, 13],
+  dpt: [0, 15, 15],
+  pasidTt: [0, 16, 16],
+} as const;
+
+/** SMMU_IDR5. Source: SMMUv3 §6.3.6. */
+export const IDR5 = {
+  oas: [0, 2, 0],
+  gran4K: [0, 4, 4],
+  gran16K: [0, 5, 5],
+  gran64K: [0, 6, 6],
+  ds: [0, 7, 7],
+  d128: [0, 8, 8],
+  vax: [0, 11, 10],
+  stallMax: [0, 31, 16],
+} as const;
+
+/** IDR0.STALL_MODEL. */
+export const STALL_MODEL = { stallOrTerminate: 0, terminate: 1, stallForced: 2 } as const;
+
+/** IDR0.TTENDIAN. */
+export const TT_ENDIAN = { mixed: 0, little: 2, big: 3 } as const;
+
+/** IDR0.HTTU: what the SMMU updates in descriptors by itself. */
+export const HTTU = { none: 0, accessFlag: 1, accessFlagAndDirty: 2, tableAccessFlag: 3 } as const;
+
+/** IDR0.TTF bit of the AArch64 format. */
+export const TTF_AARCH64 = 2;
+
+/** The ID registers that change behaviour, as read. */
+export interface IdRegisters {
+  readonly idr0: number;
+  readonly idr1: number;
+  readonly idr3: number;
+  readonly idr5: number;
+}
+
+/** What an SMMU is, by its ID registers. Sizes are in bits, flags are booleans. */
+export interface Identification {
+  readonly stage1: boolean;
+  readonly stage2: boolean;
+  readonly coherent: boolean;
+  /** One of {@link HTTU}. */
+  readonly httu: number;
+  readonly hyp: boolean;
+  readonly ats: boolean;
+  readonly asidBits: 8 | 16;
+  readonly vmidBits: 8 | 16;
+  readonly msi: boolean;
+  readonly sev: boolean;
+  readonly pri: boolean;
+  /** Two-level context descriptor tables. */
+  readonly twoLevelCd: boolean;
+  /** Two-level stream tables. */
+  readonly twoLevelStreamTable: boolean;
+  /** One of {@link TT_ENDIAN}. */
+  readonly ttEndian: number;
+  /** Errors of ATS requests can be recorded (CR2.REC_CFG_ATS). */
+  readonly atsRecordErrors: boolean;
+  /** One of {@link STALL_MODEL}. */
+  readonly stallModel: number;
+  /** Terminated transactions always abort. */
+  readonly alwaysAborts: boolean;
+  readonly aarch64: boolean;
+  readonly streamIdBits: number;
+  readonly substreamIdBits: number;
+  readonly commandQueueBits: number;
+  readonly eventQueueBits: number;
+  readonly pageRequestQueueBits: number;
+  readonly attributeTypesOverride: boolean;
+  readonly attributePermissionsOverride: boolean;
+  /** Tables or queues are preset, or base registers are relative. */
+  readonly embedded: boolean;
+  /** Automatic page responses echo the PASID. */
+  readonly pagePrgPasid: boolean;
+  readonly smallTables: boolean;
+  readonly rangeInvalidation: boolean;
+  readonly hierarchicalAttributesOff: boolean;
+  /** The PASID of a Translated request counts. */
+  readonly pasidOnTranslated: boolean;
+  /** Output address bits. */
+  readonly oas: number;
+  readonly granule4K: boolean;
+  readonly granule16K: boolean;
+  readonly granule64K: boolean;
+}
+
+function decode<K extends string>(layout: Layout<K>, value: number): Record<K, number> {
+  return decodeFields(layout, [value, 0]);
+}
+
+/** Takes the ID registers apart. */
+export function decodeIdRegisters(registers: IdRegisters): Identification {
+  const idr0 = decode<keyof typeof IDR0>(IDR0, registers.idr0);
+  const idr1 = decode<keyof typeof IDR1>(IDR1, registers.idr1);
+  const idr3 = decode<keyof typeof IDR3>(IDR3, registers.idr3);
+  const idr5 = decode<keyof typeof IDR5>(IDR5, registers.idr5);
+  return {
+    stage1: idr0.s1p === 1,
+    stage2: idr0.s2p === 1,
+    coherent: idr0.cohacc === 1,
+    httu: idr0.httu,
+    hyp: idr0.hyp === 1,
+    ats: idr0.ats === 1,
+    asidBits: idr0.asid16 === 1 ? 16 : 8,
+    vmidBits: idr0.vmid16 === 1 ? 16 : 8,
+    msi: idr0.msi === 1,
+    sev: idr0.sev === 1,
+    pri: idr0.pri === 1,
+    twoLevelCd: idr0.cd2l === 1,
+    twoLevelStreamTable: idr0.stLevel === 1,
+    ttEndian: idr0.ttEndian,
+    atsRecordErrors: idr0.atsRecErr === 1,
+    stallModel: idr0.stallModel,
+    alwaysAborts: idr0.termModel === 1,
+    aarch64: (idr0.ttf & TTF_AARCH64) !== 0,
+    streamIdBits: idr1.sidSize,
+    substreamIdBits: idr1.ssidSize,
+    commandQueueBits: idr1.cmdQs,
+    eventQueueBits: idr1.eventQs,
+    pageRequestQueueBits: idr1.priQs,
+    attributeTypesOverride: idr1.attrTypesOvr === 1,
+    attributePermissionsOverride: idr1.attrPermsOvr === 1,
+    embedded: (idr1.rel | idr1.queuesPreset | idr1.tablesPreset) !== 0,
+    pagePrgPasid: idr3.pps === 1,
+    smallTables: idr3.stt === 1,
+    rangeInvalidation: idr3.ril === 1,
+    hierarchicalAttributesOff: idr3.had === 1,
+    pasidOnTranslated: idr3.pasidTt === 1,
+    oas: addressBits(idr5.oas),
+    granule4K: idr5.gran4K === 1,
+    granule16K: idr5.gran16K === 1,
+    granule64K: idr5.gran64K === 1,
+  };
+}
+
+/** Builds SMMU_IDR0. */
+export function encodeIdr0(fields: Readonly<Partial<Record<keyof typeof IDR0, number>>>): number {
+  return encodeFields<keyof typeof IDR0>(IDR0, 1, fields)[0] ?? 0;
+}
+
+/** Builds SMMU_IDR1. */
+export function encodeIdr1(fields: Readonly<Partial<Record<keyof typeof IDR1, number>>>): number {
+  return encodeFields<keyof typeof IDR1>(IDR1, 1, fields)[0] ?? 0;
+}
+
+/** Builds SMMU_IDR3. */
+export function encodeIdr3(fields: Readonly<Partial<Record<keyof typeof IDR3, number>>>): number {
+  return encodeFields<keyof typeof IDR3>(IDR3, 1, fields)[0] ?? 0;
+}
+
+/** Builds SMMU_IDR5. */
+export function encodeIdr5(fields: Readonly<Partial<Record<keyof typeof IDR5, number>>>): number {
+  return encodeFields<keyof typeof IDR5>(IDR5, 1, fields)[0] ?? 0;
+}
