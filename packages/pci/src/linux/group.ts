@@ -83,6 +83,7 @@ export function pciDeviceGroup(device: Device, core: IommuCore): GroupHint {
     if (pciAcsPathEnabled(above, undefined, ACS_ISOLATION)) {
       break;
     }
+    dev = above;
     const group = search.groupOf(dev);
     if (group !== undefined) {
       return group;
