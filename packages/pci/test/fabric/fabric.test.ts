@@ -138,6 +138,18 @@ describe("ACS", () => {
     expect(other.translationRequest(5).status).toBe("success");
   });
 
+  test("the ports further up are passed as well", () => {
+    const machine = new Machine(behindSwitch);
+    const endpoint = machine.fabric.endpoint(0x300);
+    machine.setAts(true, 0, endpoint);
+    machine.setAcs(ROOT_PORT, ACS_TB);
+    expect(endpoint.translationRequest(5).status).toBe("acs");
+    machine.setAcs(ROOT_PORT, ACS_SV);
+    expect(endpoint.translationRequest(5).status).toBe("success");
+    endpoint.spoofRid = 0x0500;
+    expect(endpoint.untranslatedRead(5, 0)).toMatchObject({ status: "acs", fault: "ACS Source Validation" });
+  });
+
   test("Source Validation stops a requester ID of another bus, and lets one of the same bus through", () => {
     const machine = new Machine();
     machine.setAcs(ROOT_PORT, ACS_SV);

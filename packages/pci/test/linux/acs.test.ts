@@ -53,6 +53,21 @@ describe("enabling ACS", () => {
     expect(control(withDriver({ externalFacing: true }))).toBe(0x1f);
   });
 
+  test("adds Translation Blocking to an untrusted function that has ACS itself", () => {
+    const topology = pciTopology({
+      rootPorts: [
+        {
+          bdf: "00:01.0",
+          externalFacing: true,
+          endpoint: { bdf: "01:00.0", config: { ...nic, acs: { capability: 0x1f } } },
+        },
+      ],
+    });
+    const machine = new Machine(topology, { driver: true });
+    machine.platform.boot();
+    expect(control(machine, NIC)).toBe(0x1f);
+  });
+
   test("a driver that binds without an IOMMU changes no control", () => {
     const machine = machineWith({ control: 0x01 }, false);
     machine.run(machine.bus.bind(machine.device(NIC), { name: "nic", managesDma: false }));

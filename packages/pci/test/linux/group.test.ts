@@ -201,4 +201,13 @@ describe("DMA aliases", () => {
     tree.add(0x110, endpointConfig(nic), root, [0x01]);
     expect(tree.groups()).toEqual([["00:01.0"], ["01:00.0", "01:00.1", "01:02.0"]]);
   });
+
+  test("also while the aliased function itself is in no group yet", () => {
+    const tree = new Tree();
+    const root = tree.add(0x08, port());
+    tree.add(0x100, endpointConfig(multi), root);
+    tree.add(0x110, endpointConfig(nic), root, [0x01]);
+    tree.add(0x101, endpointConfig(multi), root);
+    expect(tree.groups()).toEqual([["00:01.0"], ["01:00.0", "01:02.0", "01:00.1"]]);
+  });
 });

@@ -79,6 +79,31 @@ describe("the scan", () => {
     expect(several.dev(0x103)).toMatchObject({ multifunction: true });
   });
 
+  test("looks at device 0 alone below a root port, and at all 32 below an upstream port", () => {
+    const machine = new Machine(
+      pciTopology({
+        rootPorts: [
+          {
+            bdf: "00:01.0",
+            endpoint: { bdf: "01:00.0", config: nic },
+            functions: [{ bdf: "01:02.0", config: nic }],
+          },
+          {
+            bdf: "00:02.0",
+            switch: {
+              bdf: "02:00.0",
+              downstream: [{ bdf: "03:1f.0", endpoint: { bdf: "04:00.0", config: nic } }],
+            },
+          },
+        ],
+      }),
+    );
+    machine.platform.boot();
+    expect(machine.bus.deviceAt("01:02.0")).toBeUndefined();
+    expect(machine.bus.deviceAt("03:1f.0")).toBeDefined();
+    expect(machine.bus.deviceAt("04:00.0")).toBeDefined();
+  });
+
   test("reads what it keeps from the bytes", () => {
     const machine = new Machine();
     machine.platform.boot();
