@@ -1,5 +1,5 @@
 import { InputError } from "@iommu-lab/core";
-import { compare, formatMarkdown, formatTable, views } from "@iommu-lab/matrix";
+import { compare, defaultViews, formatMarkdown, formatTable, views } from "@iommu-lab/matrix";
 import type { Cell, DeviceUnderTest, NamedPolicy, Scenario } from "@iommu-lab/scenario";
 import { accelerator, atsLifecycle, deviceFromDump, nic } from "@iommu-lab/scenario";
 import type { Command } from "commander";
@@ -48,7 +48,12 @@ export function addCompare(program: Command): void {
     .option("-k, --kernel <versions>", "kernel versions, comma separated (default: 7.2)", list, [])
     .option("-p, --policy <names>", "policies instead of the shipped ones (see: iommu-lab list policies)", list, [])
     .option("--cmdline <words>", "more kernel parameters", "")
-    .option("--show <views>", `tables to print: ${views.map(({ id }) => id).join(", ")} (default: all)`, list, [])
+    .option(
+      "--show <views>",
+      `tables to print: ${views.map(({ id }) => id).join(", ")} (default: ${defaultViews.map(({ id }) => id).join(", ")})`,
+      list,
+      [],
+    )
     .addOption(
       new Option("-f, --format <format>", "output format").choices(["table", "json", "markdown"]).default("table"),
     )
@@ -93,7 +98,7 @@ function run(name: string, flags: CompareFlags): void {
     },
   });
   progress(undefined);
-  const chosen = shown.length === 0 ? views : shown;
+  const chosen = shown.length === 0 ? defaultViews : shown;
   if (flags.format === "json") {
     emit(`${JSON.stringify(comparison, undefined, 2)}\n`, flags.output);
   } else if (flags.format === "markdown") {

@@ -16,7 +16,9 @@ export function formatInspection(
 
 function describe(one: InspectedFunction, colours: Colours): string[] {
   const kind = one.pcie === undefined ? (one.headerType === 1 ? "bridge" : "conventional PCI") : one.pcie.type;
-  const lines = [`${colours.bold(one.bdf)} ${one.vendor}:${one.device} class ${one.class} (rev ${one.revision}) ${kind}`];
+  const lines = [
+    `${colours.bold(one.bdf)} ${one.vendor}:${one.device} class ${one.class} (rev ${one.revision}) ${kind}`,
+  ];
   if (one.bridge !== undefined) {
     const { primary, secondary, subordinate } = one.bridge;
     lines.push(`  buses: primary ${primary}, secondary ${secondary}, subordinate ${subordinate}`);

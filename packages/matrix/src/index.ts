@@ -4,4 +4,4 @@
  * @packageDocumentation
  */
 export { COMPARISON_SCHEMA, type Column, type CompareOptions, type Comparison, cellAt, compare } from "./comparison.ts";
-export { type TableStyle, type View, cellText, formatMarkdown, formatTable, views } from "./table.ts";
+export { type TableStyle, type View, cellText, defaultViews, formatMarkdown, formatTable, views } from "./table.ts";

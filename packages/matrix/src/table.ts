@@ -12,8 +12,13 @@ function word(on: boolean): string {
   return on ? "on" : "off";
 }
 
-/** What the terminal table and the Markdown report show, one table each. */
+/** What tables can show, one table each. */
 export const views: readonly View[] = [
+  {
+    id: "summary",
+    title: "ATS Enable, what the RID is attached to, and what a forged Translated write does",
+    text: (cell) => `${word(cell.ats.enabled)} ${cell.domain}, forged ${cell.hostile.translated.forged}`,
+  },
   {
     id: "ats",
     title: "ATS Enable in config space, and what the RID is attached to",
@@ -41,13 +46,16 @@ export const views: readonly View[] = [
   },
 ];
 
+/** What is shown when nothing else is asked for. */
+export const defaultViews: readonly View[] = views.filter(({ id }) => id === "summary" || id === "cxl");
+
 /** The text of a cell in a view: the value, or why there is none. */
 export function cellText(cell: Cell, view: View): string {
   if (cell.status === "not-applicable") {
     return "not-applicable";
   }
   const text = view.text(cell);
-  return cell.status === "refused" ? `${text} (step: ${cell.errno ?? "refused"})` : text;
+  return cell.status === "refused" ? `${text} [step ${cell.errno ?? "refused"}]` : text;
 }
 
 /** How a table is written. */
@@ -59,7 +67,11 @@ export interface TableStyle {
 }
 
 /** Columns of one device side by side; a table per view and device. */
-export function formatTable(comparison: Comparison, shown: readonly View[] = views, style: TableStyle = {}): string {
+export function formatTable(
+  comparison: Comparison,
+  shown: readonly View[] = defaultViews,
+  style: TableStyle = {},
+): string {
   const heading = style.heading ?? ((text: string): string => text);
   const lines: string[] = [];
   const devices = [...new Set(comparison.columns.map(({ device }) => device))];
@@ -67,12 +79,22 @@ export function formatTable(comparison: Comparison, shown: readonly View[] = vie
   for (const view of shown) {
     for (const device of devices) {
       const columns = comparison.columns.filter((column) => column.device === device);
+      if (empty(comparison, columns, view)) {
+        continue;
+      }
       lines.push("", heading(`${view.title} — ${deviceTitle(columns)}`));
       lines.push(...gridOf(comparison, columns, view, style));
     }
   }
   lines.push("", ...notesOf(comparison, heading));
   return `${lines.join("\n")}\n`;
+}
+
+/** A device that never sends such a request needs no table of it. */
+function empty(comparison: Comparison, columns: readonly Column[], view: View): boolean {
+  const ids = new Set(columns.map(({ id }) => id));
+  const cells = comparison.cells.filter((cell) => ids.has(cell.column) && cell.status !== "not-applicable");
+  return cells.every((cell) => view.text(cell) === "not-sent");
 }
 
 function deviceTitle(columns: readonly Column[]): string {
@@ -134,7 +156,7 @@ function notesOf(comparison: Comparison, heading: (text: string) => string): str
 }
 
 /** The same as Markdown. */
-export function formatMarkdown(comparison: Comparison, shown: readonly View[] = views): string {
+export function formatMarkdown(comparison: Comparison, shown: readonly View[] = defaultViews): string {
   const lines = [`# ${comparison.scenario.title}`, "", comparison.scenario.question];
   for (const view of shown) {
     lines.push("", `## ${view.title}`, "");

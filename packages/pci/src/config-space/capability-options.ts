@@ -14,8 +14,8 @@ import { CAP_ID_EXP, CAP_ID_MSI, CAP_ID_PM, PCIE_TYPE } from "./standard-layouts
 
 /** The ATS capability of a function. */
 export interface AtsOptions {
-  /** Invalidate Queue Depth, 1 to 32 (32 is encoded as 0). */
-  readonly queueDepth: number;
+  /** Invalidate Queue Depth, 1 to 32 (32 is encoded as 0); 32 when absent. */
+  readonly queueDepth?: number;
   /** Page Aligned Request; true when absent. Without it the VT-d driver of Linux leaves ATS off. */
   readonly pageAligned?: boolean;
   /** Smallest Translation Unit as firmware left it, 0 to 31: 2^(12+stu) bytes. */
@@ -136,7 +136,7 @@ export function addPcie(to: ConfigBuilder, options: PcieOptions): void {
 
 /** Appends ATS, disabled. */
 export function addAts(to: ConfigBuilder, options: AtsOptions): void {
-  const { queueDepth, stu = 0 } = options;
+  const { queueDepth = 32, stu = 0 } = options;
   expectRange("ats.queueDepth", queueDepth, 1, 32);
   expectRange("ats.stu", stu, 0, 31);
   const at = to.extended(EXT_CAP_ID_ATS, 1, 8);
