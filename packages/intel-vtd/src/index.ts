@@ -5,7 +5,9 @@
  */
 export { type Atsr } from "./driver/ats-firmware.ts";
 export { type CachePolicy } from "./hardware/translation-caches.ts";
-export { type AlignedRange, alignedRange } from "./layout/address-range.ts";
+export { type Register64, VtdUnit, type VtdUnitOptions, type VtdUnitPorts } from "./hardware/vtd-unit.ts";
+export { type InterruptSink } from "./interrupt.ts";
+export { ALL_PAGES_ORDER, type AlignedRange, alignedRange, codePages, decodePages } from "./layout/address-range.ts";
 export { type Capabilities, decodeCapabilities } from "./layout/capabilities.ts";
 export {
   type ContextEntry,
@@ -16,6 +18,13 @@ export {
 export { describeDescriptor, descriptorName, descriptorType } from "./layout/descriptor-text.ts";
 export {
   type DeviceTlbTarget,
+  GRANULARITY_DOMAIN,
+  GRANULARITY_GLOBAL,
+  GRANULARITY_PASID,
+  GRANULARITY_SELECTIVE,
+  PC_DOMAIN,
+  PC_GLOBAL,
+  PC_PASID,
   type WaitOptions,
   contextCacheInvalidation,
   deviceTlbInvalidation,
@@ -33,6 +42,7 @@ export { FAULT_REASONS, type FaultAnswer, type FaultReason } from "./layout/faul
 export { type FaultAccess, type FaultRecord, decodeFaultRecord, encodeFaultRecord } from "./layout/fault-record.ts";
 export { type PageRequestDescriptor, decodePageRequest, encodePageRequest } from "./layout/page-request.ts";
 export {
+  EMPTY_PASID_ENTRY,
   type PasidDirectoryEntry,
   type PasidEntry,
   decodePasidDirectoryEntry,
@@ -41,7 +51,17 @@ export {
   describePasidEntry,
   encodePasidDirectoryEntry,
   encodePasidEntry,
+  pasidDirectoryOffset,
+  pasidEntryOffset,
 } from "./layout/pasid-entry.ts";
+export {
+  type InvalidationQueueAddress,
+  type RootTableAddress,
+  decodeInvalidationQueueAddress,
+  decodeRootTableAddress,
+  encodeInvalidationQueueAddress,
+  encodeRootTableAddress,
+} from "./layout/registers.ts";
 export {
   type RootEntry,
   type ScalableRootEntry,
@@ -59,7 +79,7 @@ export {
 } from "./layout/scalable-context-entry.ts";
 export { secondStage } from "./layout/second-stage.ts";
 export { type Words, fromQwords, qwordStrings } from "./layout/words.ts";
-export { VTD_UNIT, type VtdHardware, type VtdOptions, vtd } from "./plugin.ts";
+export { VTD_UNIT, type VtdOptions, vtd } from "./plugin.ts";
 export {
   ATS_SLOT,
   atsPolicyOf,

@@ -1,6 +1,5 @@
-import type { Digestible, MmioRegion, PlatformHost, Plugin, Token } from "@iommu-lab/core";
+import type { PlatformHost, Plugin, Token } from "@iommu-lab/core";
 import { BOOT, CLOCK, IOMMU_CORE, InputError, MEMORY, MMIO, SCHEDULER, TRACE, token } from "@iommu-lab/core";
-import type { IommuHardware } from "@iommu-lab/pci";
 import { FABRIC } from "@iommu-lab/pci";
 import type { Atsr } from "./driver/ats-firmware.ts";
 import { bootIntelIommu } from "./driver/boot.ts";
@@ -11,13 +10,8 @@ import { VtdUnit } from "./hardware/vtd-unit.ts";
 import type { RawRegister, VtdFeatures } from "./unit-registers.ts";
 import { DEFAULT_FEATURES, capOf, ecapOf, rawCap, rawEcap } from "./unit-registers.ts";
 
-/** A remapping unit as seen from outside: requests, registers, and its state as a digest. */
-export interface VtdHardware extends IommuHardware, MmioRegion, Digestible {
-  readonly name: string;
-}
-
 /** The remapping unit of a platform. */
-export const VTD_UNIT: Token<VtdHardware> = token("intel-vtd.unit");
+export const VTD_UNIT: Token<VtdUnit> = token("intel-vtd.unit");
 
 const REGISTER_BYTES = 4096;
 /** 60 s that PCIe gives a device, and half of it more. */
@@ -105,7 +99,7 @@ function powerOn(
   base: number,
   serves: (rid: number) => boolean,
   interrupts: FaultInterrupt,
-): VtdHardware {
+): VtdUnit {
   const fabric = host.get(FABRIC);
   const scheduler = host.get(SCHEDULER);
   const unit = new VtdUnit(options, {

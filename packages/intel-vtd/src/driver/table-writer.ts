@@ -99,15 +99,12 @@ export class TableWriter {
   }
 }
 
-function describe(place: EntryPlace, words: Words, scalable: boolean): string {
-  switch (place.kind) {
-    case "vtd-root":
-      return describeRootEntry(words, scalable);
-    case "vtd-context":
-      return scalable ? describeScalableContext(words) : describeContextEntry(words);
-    case "vtd-pasid-directory":
-      return describePasidDirectoryEntry(words);
-    case "vtd-pasid":
-      return describePasidEntry(words);
+function describe({ kind }: EntryPlace, words: Words, scalable: boolean): string {
+  if (kind === "vtd-root") {
+    return describeRootEntry(words, scalable);
   }
+  if (kind === "vtd-context") {
+    return scalable ? describeScalableContext(words) : describeContextEntry(words);
+  }
+  return kind === "vtd-pasid" ? describePasidEntry(words) : describePasidDirectoryEntry(words);
 }

@@ -24,7 +24,7 @@ export interface DeviceTlbListener {
   /** All completions are in. */
   completed(rid: number, submit: number, opcode: string): void;
   /** The device did not answer in time; its ITag is free again. */
-  timedOut(rid: number, submit: number, opcode: string): void;
+  timedOut(rid: number, itag: number, submit: number, opcode: string): void;
 }
 
 /**
@@ -126,7 +126,7 @@ export class DeviceTlbs implements Engine, Digestible {
     const index = this.#outstanding.findIndex((one) => one.deadline === deadline);
     const [expired] = this.#outstanding.splice(index, 1);
     if (expired !== undefined) {
-      this.#listener.timedOut(expired.rid, expired.submit, expired.opcode);
+      this.#listener.timedOut(expired.rid, expired.itag, expired.submit, expired.opcode);
     }
   }
 

@@ -74,7 +74,7 @@ export class InvalidationQueue implements Engine, Digestible {
     this.event = new EventBlock(sink);
     this.devices = new DeviceTlbs(`${owner.name} device-TLB tracker`, owner.clock, timeout, {
       completed: (_rid, submit, opcode) => this.#released(submit, opcode, "completed"),
-      timedOut: (rid, submit, opcode) => this.#timedOut(rid, submit, opcode),
+      timedOut: (rid, itag, submit, opcode) => this.#timedOut(rid, itag, submit, opcode),
     });
   }
 
@@ -257,7 +257,11 @@ export class InvalidationQueue implements Engine, Digestible {
     this.#report(this.#owner.trace, submit, opcode, result);
   }
 
-  #timedOut(rid: number, submit: number, opcode: string): void {
+  #timedOut(rid: number, itag: number, submit: number, opcode: string): void {
+    const { trace, name: iommu } = this.#owner;
+    if (trace.active) {
+      trace.emit("invalidate:timeout", { iommu, rid, itag }, submit);
+    }
     this.#released(submit, opcode, "timed out");
     if (this.#owner.faults.raise(FSTS_ITE)) {
       this.#errorHi = ((this.#errorHi & 0xffff0000) | rid) >>> 0;

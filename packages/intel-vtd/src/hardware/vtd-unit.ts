@@ -56,14 +56,10 @@ export class VtdUnit implements IommuHardware, MmioRegion, Digestible {
   readonly name: string;
   /** CAP and ECAP, taken apart. */
   readonly caps: Capabilities;
-  /** What it remembers of the tables. */
-  readonly caches: TranslationCaches;
-  /** Fault status and records. */
-  readonly faults: FaultRecorder;
-  /** The invalidation queue. */
-  readonly queue: InvalidationQueue;
-  /** The page request queue. */
-  readonly pageRequests: PageRequestQueue;
+  readonly #caches: TranslationCaches;
+  readonly #faults: FaultRecorder;
+  readonly #queue: InvalidationQueue;
+  readonly #pageRequests: PageRequestQueue;
   readonly #command: GlobalCommand;
   readonly #requests: RequestPort;
   readonly #pageRequestPort: PageRequestPort;
@@ -77,41 +73,48 @@ export class VtdUnit implements IommuHardware, MmioRegion, Digestible {
     const context: WalkContext = { memory, caps, hostWidth: options.hostAddressWidth };
     this.name = options.name;
     this.caps = caps;
-    this.caches = new TranslationCaches(options.caches);
-    this.faults = new FaultRecorder(caps.faultRecords, interrupts);
-    this.pageRequests = new PageRequestQueue(memory, interrupts);
+    this.#caches = new TranslationCaches(options.caches);
+    this.#faults = new FaultRecorder(caps.faultRecords, interrupts);
+    this.#pageRequests = new PageRequestQueue(memory, interrupts);
     const executor = new Executor({
       unit: this,
       caps,
-      caches: this.caches,
+      caches: this.#caches,
       root,
       trace,
-      devices: () => this.queue.devices,
+      devices: () => this.#queue.devices,
     });
-    this.queue = new InvalidationQueue(
-      { name: this.name, memory, clock, trace, caps, faults: this.faults, executor, mode: () => this.#command.mode },
+    this.#queue = new InvalidationQueue(
+      { name: this.name, memory, clock, trace, caps, faults: this.#faults, executor, mode: () => this.#command.mode },
       options.invalidationTimeout,
       interrupts,
     );
-    this.#command = new GlobalCommand(this.name, caps, this.caches, this.queue, this.faults);
-    const parts = { name: this.name, context, caches: this.caches, faults: this.faults, command: this.#command, trace };
+    this.#command = new GlobalCommand(this.name, caps, this.#caches, this.#queue, this.#faults);
+    const parts = {
+      name: this.name,
+      context,
+      caches: this.#caches,
+      faults: this.#faults,
+      command: this.#command,
+      trace,
+    };
     this.#requests = new RequestPort(parts);
-    this.#pageRequestPort = new PageRequestPort(parts, this, root, this.pageRequests);
+    this.#pageRequestPort = new PageRequestPort(parts, this, root, this.#pageRequests);
     this.#registers = new RegisterWindow({
       version: options.version,
       cap: options.cap,
       ecap: options.ecap,
       caps,
       command: this.#command,
-      faults: this.faults,
-      queue: this.queue,
-      pageRequests: this.pageRequests,
+      faults: this.#faults,
+      queue: this.#queue,
+      pageRequests: this.#pageRequests,
     });
   }
 
   /** The parts that make progress by themselves, in a fixed order. */
   get engines(): readonly Engine[] {
-    return [this.#command, this.queue, this.queue.devices];
+    return [this.#command, this.#queue, this.#queue.devices];
   }
 
   /** TES. */
@@ -142,7 +145,7 @@ export class VtdUnit implements IommuHardware, MmioRegion, Digestible {
   }
 
   invalidateCompletion(rid: Rid, itags: number, count: number): void {
-    this.queue.complete(rid, itags, count);
+    this.#queue.complete(rid, itags, count);
   }
 
   read32(offset: number): number {
@@ -159,9 +162,9 @@ export class VtdUnit implements IommuHardware, MmioRegion, Digestible {
 
   digest(into: Digest): void {
     this.#command.digest(into);
-    this.caches.digest(into);
-    this.faults.digest(into);
-    this.queue.digest(into);
-    this.pageRequests.digest(into);
+    this.#caches.digest(into);
+    this.#faults.digest(into);
+    this.#queue.digest(into);
+    this.#pageRequests.digest(into);
   }
 }

@@ -1,4 +1,4 @@
-import type { Device, Platform, TraceEvent } from "@iommu-lab/core";
+import type { Device, Platform, Plugin, TraceEvent } from "@iommu-lab/core";
 import { PROT_READ, PROT_WRITE, Recorder, createPlatform, linux } from "@iommu-lab/core";
 import type { VtdOptions } from "@iommu-lab/intel-vtd";
 import { vtd } from "@iommu-lab/intel-vtd";
@@ -33,6 +33,8 @@ export interface MachineOptions {
   readonly cmdline?: string;
   readonly slots?: Readonly<Record<string, unknown>>;
   readonly boot?: boolean;
+  /** Besides pci and VT-d. */
+  readonly plugins?: readonly Plugin[];
 }
 
 /** A booted machine with one NIC, and what its trace tells. */
@@ -44,7 +46,7 @@ export class Machine {
   constructor(options: MachineOptions = {}) {
     this.platform = createPlatform({
       kernel: linux("7.2", { cmdline: options.cmdline ?? "", slots: options.slots ?? {} }),
-      plugins: [pci(options.topology ?? oneDevice()), vtd(options.vtd)],
+      plugins: [pci(options.topology ?? oneDevice()), vtd(options.vtd), ...(options.plugins ?? [])],
     });
     this.recorder = new Recorder(this.platform.trace);
     if (options.boot ?? true) {
@@ -104,16 +106,13 @@ export class Machine {
 
 /** Domain IDs and pointers are numbers of the machine: they are left out. */
 function act(event: TraceEvent): string[] {
-  switch (event.type) {
-    case "table:write":
-      return [`${event.kind} ${event.after.map((word, index) => mask(event.kind, index, word)).join(" ")}`];
-    case "command:submit":
-      return [event.opcode === "inv_wait" ? "wait" : `${event.opcode} ${descriptor(event.opcode, event.words)}`];
-    case "capability:enable":
-      return [`${event.capability} ${event.enabled ? "on" : "off"}`];
-    default:
-      return [];
+  if (event.type === "table:write") {
+    return [`${event.kind} ${event.after.map((word, index) => mask(event.kind, index, word)).join(" ")}`];
   }
+  if (event.type === "command:submit") {
+    return [event.opcode === "inv_wait" ? "wait" : `${event.opcode} ${descriptor(event.opcode, event.words)}`];
+  }
+  return event.type === "capability:enable" ? [`${event.capability} ${event.enabled ? "on" : "off"}`] : [];
 }
 
 /** Without pointers and domain IDs, and without trailing zeros. */

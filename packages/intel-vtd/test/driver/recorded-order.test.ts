@@ -74,14 +74,7 @@ describe("scalable mode, as recorded on a unit without PASIDs and coherent walks
         points.push(point, ...made.acts());
       }),
     );
-    expect([...points, ...made.acts()]).toEqual([
-      ...["prepared"],
-      ...tornDown,
-      "done",
-      firstStage,
-      "restored",
-      "ats on",
-    ]);
+    expect([...points, ...made.acts()]).toEqual(["prepared", ...tornDown, "done", firstStage, "restored", "ats on"]);
   });
 
   test("removal and rescan", () => {

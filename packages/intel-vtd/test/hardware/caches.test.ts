@@ -1,20 +1,22 @@
 import { PROT_READ, PROT_WRITE, PageTable, x86_64 } from "@iommu-lab/core";
-import { AT_TRANSLATED, AT_UNTRANSLATED, NO_PASID } from "@iommu-lab/pci";
-import { describe, expect, test } from "vitest";
-import { encodeContextEntry } from "../../src/layout/context-entry.ts";
 import {
+  EMPTY_PASID_ENTRY,
   contextCacheInvalidation,
+  encodeContextEntry,
+  encodePasidDirectoryEntry,
+  encodePasidEntry,
+  encodeScalableContext,
   iotlbInvalidation,
   iotlbPageInvalidation,
   pasidCacheInvalidation,
   pasidIotlbInvalidation,
   pasidIotlbPageInvalidation,
-} from "../../src/layout/descriptor.ts";
-import { EMPTY_PASID_ENTRY, encodePasidDirectoryEntry, encodePasidEntry } from "../../src/layout/pasid-entry.ts";
-import { GLOBAL_SRTP, GLOBAL_TE, TTM_LEGACY, TTM_SCALABLE } from "../../src/layout/registers.ts";
-import { encodeScalableContext } from "../../src/layout/scalable-context-entry.ts";
-import { secondStage } from "../../src/layout/second-stage.ts";
+  secondStage,
+} from "@iommu-lab/intel-vtd";
+import { AT_TRANSLATED, AT_UNTRANSLATED, NO_PASID } from "@iommu-lab/pci";
+import { describe, expect, test } from "vitest";
 import { Machine, SCALABLE_CAP, SCALABLE_ECAP, SID } from "./machine.ts";
+import { GLOBAL_SRTP, GLOBAL_TE, TTM_LEGACY, TTM_SCALABLE } from "../registers.ts";
 
 const RW = PROT_READ | PROT_WRITE;
 const drain = { read: true, write: true };

@@ -1,4 +1,3 @@
-import { describe, expect, test } from "vitest";
 import {
   contextCacheInvalidation,
   deviceTlbInvalidation,
@@ -7,9 +6,10 @@ import {
   pageGroupResponse,
   pasidDeviceTlbInvalidation,
   pasidIotlbInvalidation,
-} from "../../src/layout/descriptor.ts";
-import { FSTS, FSTS_ICE, FSTS_IQE, FSTS_ITE, IQH, IQT, TTM_LEGACY, TTM_SCALABLE } from "../../src/layout/registers.ts";
+} from "@iommu-lab/intel-vtd";
+import { describe, expect, test } from "vitest";
 import { Machine, SCALABLE_CAP, SCALABLE_ECAP, SID } from "./machine.ts";
+import { FSTS, FSTS_ICE, FSTS_IQE, FSTS_ITE, IQH, IQT, TTM_LEGACY, TTM_SCALABLE } from "../registers.ts";
 
 const device = { sourceId: SID, physicalFunction: 0, maxPending: 0 };
 
@@ -181,12 +181,12 @@ describe("queue errors", () => {
   });
 });
 
-describe("devices that do not answer", () => {
-  function timeOut(machine: Machine): void {
-    machine.clock.advance(machine.clock.now + 1000);
-    machine.scheduler.settle();
-  }
+function timeOut(machine: Machine): void {
+  machine.clock.advance(machine.clock.now + 1000);
+  machine.scheduler.settle();
+}
 
+describe("devices that do not answer", () => {
   test("the time-out names the device, aborts the waits and stops fetching until it is cleared", () => {
     const machine = legacy();
     const status = machine.page();
@@ -194,7 +194,7 @@ describe("devices that do not answer", () => {
       deviceTlbInvalidation(device, 0, 52),
       invalidationWait({ statusWrite: true, data: 2, address: status }),
     );
-    expect(machine.unit.queue.devices.deadline()).toBe(machine.clock.now + 1000);
+    expect(machine.unit.engines.at(-1)?.deadline()).toBe(machine.clock.now + 1000);
     timeOut(machine);
     expect(machine.unit.read32(FSTS)).toBe(FSTS_ITE);
     expect(machine.unit.read32(0xb4)).toBe(SID);

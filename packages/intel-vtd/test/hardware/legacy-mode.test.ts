@@ -1,4 +1,6 @@
 import { PROT_READ, PROT_WRITE, PageTable } from "@iommu-lab/core";
+import type { ContextEntry } from "@iommu-lab/intel-vtd";
+import { decodeFaultRecord, encodeContextEntry, secondStage } from "@iommu-lab/intel-vtd";
 import type { TranslateResult } from "@iommu-lab/pci";
 import {
   AT_TRANSLATED,
@@ -9,12 +11,8 @@ import {
   REQUEST_WRITE,
 } from "@iommu-lab/pci";
 import { describe, expect, test } from "vitest";
-import type { ContextEntry } from "../../src/layout/context-entry.ts";
-import { encodeContextEntry } from "../../src/layout/context-entry.ts";
-import { decodeFaultRecord } from "../../src/layout/fault-record.ts";
-import { FSTS, TTM_ABORT, TTM_LEGACY } from "../../src/layout/registers.ts";
-import { secondStage } from "../../src/layout/second-stage.ts";
 import { Machine, SID } from "./machine.ts";
+import { FSTS, TTM_ABORT, TTM_LEGACY } from "../registers.ts";
 
 const RW = PROT_READ | PROT_WRITE;
 const PAGE = 0x1234;

@@ -1,22 +1,15 @@
 import type { TraceEvent } from "@iommu-lab/core";
 import { Clock, PhysicalMemory, Recorder, Scheduler, Trace } from "@iommu-lab/core";
-import type { Delivery, IommuHardware, RootComplex } from "@iommu-lab/pci";
-import { VtdUnit } from "../../src/hardware/vtd-unit.ts";
-import type { Register64, VtdUnitOptions } from "../../src/hardware/vtd-unit.ts";
-import { encodeRootEntry, encodeScalableRootEntry } from "../../src/layout/root-entry.ts";
+import type { Register64, VtdUnitOptions } from "@iommu-lab/intel-vtd";
 import {
-  GCMD,
-  GLOBAL_KEEP,
-  GLOBAL_QIE,
-  GLOBAL_SRTP,
-  GLOBAL_TE,
-  GSTS,
-  IQA,
-  IQT,
-  RTADDR,
+  VtdUnit,
   encodeInvalidationQueueAddress,
+  encodeRootEntry,
   encodeRootTableAddress,
-} from "../../src/layout/registers.ts";
+  encodeScalableRootEntry,
+} from "@iommu-lab/intel-vtd";
+import type { Delivery, IommuHardware, RootComplex } from "@iommu-lab/pci";
+import { GCMD, GLOBAL_KEEP, GLOBAL_QIE, GLOBAL_SRTP, GLOBAL_TE, GSTS, IQA, IQT, RTADDR } from "../registers.ts";
 
 /** A message the unit sent down. */
 export interface Sent {

@@ -1,4 +1,13 @@
 import { PROT_READ, PROT_WRITE, PageTable, x86_64 } from "@iommu-lab/core";
+import type { PasidEntry, ScalableContextEntry, VtdUnitOptions } from "@iommu-lab/intel-vtd";
+import {
+  EMPTY_PASID_ENTRY,
+  encodePasidDirectoryEntry,
+  encodePasidEntry,
+  encodeScalableContext,
+  pasidEntryOffset,
+  secondStage,
+} from "@iommu-lab/intel-vtd";
 import type { TranslateResult } from "@iommu-lab/pci";
 import {
   AT_TRANSLATED,
@@ -10,19 +19,8 @@ import {
   REQUEST_WRITE,
 } from "@iommu-lab/pci";
 import { describe, expect, test } from "vitest";
-import type { VtdUnitOptions } from "../../src/hardware/vtd-unit.ts";
-import type { PasidEntry } from "../../src/layout/pasid-entry.ts";
-import {
-  EMPTY_PASID_ENTRY,
-  encodePasidDirectoryEntry,
-  encodePasidEntry,
-  pasidEntryOffset,
-} from "../../src/layout/pasid-entry.ts";
-import { FSTS, TTM_SCALABLE } from "../../src/layout/registers.ts";
-import type { ScalableContextEntry } from "../../src/layout/scalable-context-entry.ts";
-import { encodeScalableContext } from "../../src/layout/scalable-context-entry.ts";
-import { secondStage } from "../../src/layout/second-stage.ts";
 import { Machine, SCALABLE_CAP, SCALABLE_ECAP, SID } from "./machine.ts";
+import { FSTS, TTM_SCALABLE } from "../registers.ts";
 
 const RW = PROT_READ | PROT_WRITE;
 const PAGE = 0x1234;
@@ -235,15 +233,15 @@ describe("what a device sees", () => {
   });
 });
 
-describe("accessed and dirty bits of the first stage", () => {
-  function leafOf({ machine, table }: Built): number {
-    let at = table.root;
-    for (const shift of [27, 18, 9]) {
-      at = machine.memory.load32(at + (Math.floor(PAGE / 2 ** shift) % 512) * 8) & 0xfffff000;
-    }
-    return at + (PAGE % 512) * 8;
+function leafOf({ machine, table }: Built): number {
+  let at = table.root;
+  for (const shift of [27, 18, 9]) {
+    at = machine.memory.load32(at + (Math.floor(PAGE / 2 ** shift) % 512) * 8) & 0xfffff000;
   }
+  return at + (PAGE % 512) * 8;
+}
 
+describe("accessed and dirty bits of the first stage", () => {
   test("a read marks accessed, a write dirty", () => {
     const built = setUp();
     const leaf = leafOf(built);

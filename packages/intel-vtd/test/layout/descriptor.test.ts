@@ -1,15 +1,19 @@
-import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
-import { ALL_PAGES_ORDER, alignedRange, codePages, decodePages } from "../../src/layout/address-range.ts";
-import { describeDescriptor, descriptorName, descriptorType } from "../../src/layout/descriptor-text.ts";
+import type { Words } from "@iommu-lab/intel-vtd";
 import {
+  ALL_PAGES_ORDER,
   GRANULARITY_DOMAIN,
   GRANULARITY_GLOBAL,
   GRANULARITY_SELECTIVE,
   PC_DOMAIN,
   PC_GLOBAL,
   PC_PASID,
+  alignedRange,
+  codePages,
   contextCacheInvalidation,
+  decodePages,
+  describeDescriptor,
+  descriptorName,
+  descriptorType,
   deviceTlbInvalidation,
   interruptEntryInvalidation,
   invalidationWait,
@@ -20,8 +24,9 @@ import {
   pasidDeviceTlbInvalidation,
   pasidIotlbInvalidation,
   pasidIotlbPageInvalidation,
-} from "../../src/layout/descriptor.ts";
-import type { Words } from "../../src/layout/words.ts";
+} from "@iommu-lab/intel-vtd";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
 import { bytesOf, hexOf } from "./golden.ts";
 
 const drain = { read: true, write: true };

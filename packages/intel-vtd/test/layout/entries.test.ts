@@ -1,28 +1,27 @@
-import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
-import { decodeContextEntry, describeContextEntry, encodeContextEntry } from "../../src/layout/context-entry.ts";
 import {
   EMPTY_PASID_ENTRY,
+  decodeContextEntry,
   decodePasidDirectoryEntry,
   decodePasidEntry,
+  decodeRootEntry,
+  decodeScalableContext,
+  decodeScalableRootEntry,
+  describeContextEntry,
   describePasidEntry,
+  describeScalableContext,
+  encodeContextEntry,
+  encodeInvalidationQueueAddress,
   encodePasidDirectoryEntry,
   encodePasidEntry,
+  encodeRootEntry,
+  encodeRootTableAddress,
+  encodeScalableContext,
+  encodeScalableRootEntry,
   pasidDirectoryOffset,
   pasidEntryOffset,
-} from "../../src/layout/pasid-entry.ts";
-import { encodeInvalidationQueueAddress, encodeRootTableAddress } from "../../src/layout/registers.ts";
-import {
-  decodeRootEntry,
-  decodeScalableRootEntry,
-  encodeRootEntry,
-  encodeScalableRootEntry,
-} from "../../src/layout/root-entry.ts";
-import {
-  decodeScalableContext,
-  describeScalableContext,
-  encodeScalableContext,
-} from "../../src/layout/scalable-context-entry.ts";
+} from "@iommu-lab/intel-vtd";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
 import { bytesOf, hexOf } from "./golden.ts";
 
 const tables = fc.integer({ min: 0, max: 2 ** 36 - 1 }).map((page) => page * 4096);

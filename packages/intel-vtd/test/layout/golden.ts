@@ -1,4 +1,4 @@
-import { qwordStrings } from "../../src/layout/words.ts";
+import { qwordStrings } from "@iommu-lab/intel-vtd";
 
 /** The qwords of a structure as hexadecimal numbers without leading zeros, joined by spaces. */
 export function hexOf(words: ArrayLike<number>): string {

@@ -1,7 +1,7 @@
 import { KernelError, PROT_READ, PROT_WRITE, PageTable, PhysicalMemory, x86_64 } from "@iommu-lab/core";
+import { secondStage } from "@iommu-lab/intel-vtd";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { secondStage } from "../../src/layout/second-stage.ts";
 
 function leaf(prot: number, snoop: boolean, level = 1, address = 0x12345000): number {
   const out = { lo: 0, hi: 0 };
