@@ -29,3 +29,28 @@ export { type TableKind, standingTexts, tableText } from "./table-text.ts";
 export { type CommandVerdict, type Difference, type Scope, compareCommands, compareViews } from "./compare.ts";
 export { type DifferencePlace, type Explanation, explanationOf, parseExplanations } from "./explained.ts";
 export { topologyOf } from "./topology.ts";
+export { type Output, runCommand } from "./cli.ts";
+export { type Machine, buildMachine } from "./machine.ts";
+export {
+  type ComparedRegister,
+  MachineReader,
+  type TableReader,
+  readAmdVi,
+  readSmmuv3,
+  readVtd,
+} from "./machine-reader.ts";
+export { type Observed, Observer } from "./observe.ts";
+export { type Kernel, type PhaseName, type Plan, type Start, phaseName, planPhase } from "./phases.ts";
+export { type Dump, replay } from "./replay.ts";
+export {
+  type Colors,
+  type FileReport,
+  type PhaseReport,
+  type ReportedDifference,
+  type TruthReport,
+  type Verdict,
+  exitCode,
+  formatReport,
+  summarize,
+} from "./report.ts";
+export { RECORDINGS, committedExplanations, runTruth } from "./run.ts";

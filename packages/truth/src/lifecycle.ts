@@ -209,9 +209,12 @@ function tableChange(event: RecordedEvent): readonly [TableKind, string] | undef
 
 const TABLES: ReadonlySet<LifecycleKind> = new Set(["ste", "cd0", "context", "pasid0", "dte"]);
 
+/** The kernel rewrites these in steps; recordings have the final value alone. */
+const STEPWISE: ReadonlySet<LifecycleKind> = new Set(["ste", "cd0"]);
+
 /**
- * Makes the events of one device comparable: a structure that is written in several steps counts once, with its final
- * value, and a write that changes nothing does not count.
+ * Makes the events of one device comparable: an STE or CD that is written in several steps counts once, with its final
+ * value, and a write that changes nothing that is compared does not count.
  *
  * @param standing the structures' texts before, by kind; it is brought up to date
  */
@@ -220,7 +223,8 @@ export function condense(events: readonly LifecycleEvent[], standing: Map<Lifecy
     if (!TABLES.has(event.kind)) {
       return true;
     }
-    if (events[index + 1]?.kind === event.kind || standing.get(event.kind) === event.text) {
+    const step = STEPWISE.has(event.kind) && events[index + 1]?.kind === event.kind;
+    if (step || standing.get(event.kind) === event.text) {
       return false;
     }
     standing.set(event.kind, event.text);

@@ -52,7 +52,11 @@ export function buildMachine(recording: Recording, dump: { readonly text: string
   const reader = new MachineReader(platform, iommu.base);
   return {
     platform,
-    kernel: { core: platform.iommu, bus: platform.host.get(PCI_BUS) },
+    kernel: {
+      core: platform.iommu,
+      bus: platform.host.get(PCI_BUS),
+      deviceAt: (address) => platform.iommu.deviceNamed(address),
+    },
     addresses: new Set([...topology.ports, ...topology.endpoints].map(({ rid }) => nameOf(rid))),
     tables: (rid) => iommu.read(reader, rid),
     registers: () => iommu.registers.map(({ name, offset, mask }) => [name, mask, reader.register(offset) & mask]),

@@ -3,6 +3,7 @@ import type { AttachCommands, Opcode } from "./commands.ts";
 import { opcodeOf } from "./commands.ts";
 import type { LifecycleEvent, LifecycleKind } from "./lifecycle.ts";
 import { attachText } from "./lifecycle.ts";
+import { driverNamed } from "./phases.ts";
 import type { Recording } from "./recording.ts";
 import type { TableKind } from "./table-text.ts";
 import { tableText } from "./table-text.ts";
@@ -74,14 +75,24 @@ export class Observer {
       this.#capability(event);
     } else if (type === "reset:prepare" || type === "reset:done") {
       this.#add(event.device, "reset", type.replace(":", " "));
-    } else if (type === "driver:bind") {
-      this.#add(event.device, "bind", `bind: ${event.result}`);
-    } else if (type === "driver:unbind") {
-      this.#add(event.device, "unbind", "unbind");
+    } else if (type === "driver:bind" || type === "driver:unbind") {
+      this.#driver(event);
     } else if (type === "table:write") {
       this.#table(event);
     } else if (type === "command:submit") {
       this.#command(event.words);
+    }
+  }
+
+  /** Recordings show the claim of the default domain, which drivers that manage DMA themselves do without. */
+  #driver(event: Extract<TraceEvent, { type: "driver:bind" | "driver:unbind" }>): void {
+    if (driverNamed(event.driver).managesDma) {
+      return;
+    }
+    if (event.type === "driver:bind") {
+      this.#add(event.device, "bind", `bind: ${event.result}`);
+    } else {
+      this.#add(event.device, "unbind", "unbind");
     }
   }
 

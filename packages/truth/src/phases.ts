@@ -1,12 +1,14 @@
-import type { Device, Group, IommuCore, Op } from "@iommu-lab/core";
+import type { Device, DeviceDriver, Group, IommuCore, Op } from "@iommu-lab/core";
 import { KernelError } from "@iommu-lab/core";
 import type { PciBus } from "@iommu-lab/pci";
 import type { PhaseExpectation } from "./expectation.ts";
 
-/** The kernel's interfaces that a phase uses. */
+/** The kernel's interfaces that phases use. */
 export interface Kernel {
   readonly core: IommuCore;
   readonly bus: PciBus;
+  /** The device at an address; undefined when the model has none there. */
+  deviceAt(address: string): Device | undefined;
 }
 
 /** A phase's name in parts: `reset-unbound:vnet_ats:flr`. */
@@ -17,15 +19,26 @@ export interface PhaseName {
   readonly argument: string;
 }
 
-/** Splits the name of a phase. */
-export function phaseName(name: string): PhaseName {
-  const [action = "", role = "", argument = ""] = name.split(":");
-  return { action, role, argument };
+/** How a device stood when a phase began, as far as the recording tells; undefined where it does not. */
+export interface Start {
+  /** `none` or a driver's name. */
+  readonly driver: string | undefined;
+  /** The group's type. */
+  readonly type: string | undefined;
 }
 
-/** Whether the phase's command binds or unbinds the driver, and so cannot tell what was bound before it. */
+/** How a phase is played. */
+export interface Plan {
+  /** The devices that are compared afterwards. */
+  readonly targets: readonly Device[];
+  /** Where they must stand first. */
+  readonly starts: readonly (readonly [Device, Start])[];
+  /** Does what the phase's command did. Throws KernelError what the command would have printed. */
+  run(): Op<void>;
+}
+
 const BINDS: ReadonlySet<string> = new Set(["rebind", "bind-in-identity"]);
-const UNBINDS: ReadonlySet<string> = new Set(["unbind", "type-unbind", "back-to-auto"]);
+const UNBINDS: ReadonlySet<string> = new Set(["unbind", "type-unbind"]);
 const TYPES: ReadonlySet<string> = new Set(["type-bound", "type-unbound", "type-bound-from-DMA", "type-nodriver"]);
 const RESETS: ReadonlySet<string> = new Set([
   "reset-in-identity",
@@ -34,24 +47,158 @@ const RESETS: ReadonlySet<string> = new Set([
   "reset-nodriver",
   "reset-nodriver-identity",
 ]);
+/** What changes the driver: what was bound before cannot be told from what is bound after. */
+const REBINDS: ReadonlySet<string> = new Set([...UNBINDS, "back-to-auto", "vfio-bind"]);
+const CHANGES_TYPE: ReadonlySet<string> = new Set([
+  ...TYPES,
+  "back-to-auto",
+  "set-identity-before-bind",
+  "vfio-type-while-bound",
+]);
+
+/** Splits the name of a phase. */
+export function phaseName(name: string): PhaseName {
+  const [action = "", role = "", argument = ""] = name.split(":");
+  return { action, role, argument };
+}
 
 /**
- * Why this version cannot replay a phase.
+ * How this version plays a phase.
  *
- * @returns undefined when it can
+ * @param roles role → address
+ * @returns the reason when it cannot
  */
-export function unsupportedReason(name: PhaseName): string | undefined {
-  const { action, argument } = name;
-  if (BINDS.has(action) || UNBINDS.has(action) || TYPES.has(action)) {
-    return undefined;
+export function planPhase(
+  expectation: PhaseExpectation,
+  kernel: Kernel,
+  roles: ReadonlyMap<string, string>,
+): Plan | string {
+  const name = phaseName(expectation.phase.name);
+  if (name.action === "drivers-load") {
+    return planDrivers(expectation, kernel);
   }
-  if (action === "set-identity-before-bind") {
-    return undefined;
+  if (name.action === "type-multi") {
+    return planGroup(expectation, kernel, roles, name.argument);
+  }
+  const device = kernel.deviceAt(roles.get(name.role) ?? "");
+  if (device === undefined) {
+    return `${name.role === "" ? "what it does" : name.role} is not part of the modelled machine`;
+  }
+  const after = expectation.device(device.name).state?.driver ?? device.driver?.name ?? "none";
+  const op = actionOf(kernel, device, name, after);
+  if (typeof op === "string") {
+    return op;
+  }
+  return { targets: [device], starts: [[device, startOf(expectation, name, device.name)]], run: op };
+}
+
+/** A phase that concerns one device. @param driver what is bound afterwards */
+function actionOf(kernel: Kernel, device: Device, name: PhaseName, driver: string): (() => Op<void>) | string {
+  const { core, bus } = kernel;
+  const { action, argument } = name;
+  if (RESETS.has(action) && argument !== "" && argument !== "flr") {
+    return `reset method ${argument} is not replayed`;
   }
   if (RESETS.has(action)) {
-    return argument === "" || argument === "flr" ? undefined : `reset method ${argument} is not replayed`;
+    return () => bus.resetFunction(device);
   }
-  return "this kind of phase is not replayed";
+  if (BINDS.has(action)) {
+    return () => bus.bind(device, driverNamed(driver));
+  }
+  if (UNBINDS.has(action)) {
+    return () => bus.unbind(device);
+  }
+  if (TYPES.has(action)) {
+    return () => core.storeType(groupOf(device), argument);
+  }
+  switch (action) {
+    case "set-identity-before-bind":
+    case "vfio-type-while-bound":
+      return () => core.storeType(groupOf(device), "identity");
+    case "back-to-auto":
+      return () => rebind(kernel, device, driver, "auto");
+    case "vfio-bind":
+      return () => rebind(kernel, device, "vfio-pci", undefined);
+    default:
+      return "this kind of phase is not replayed";
+  }
+}
+
+function* rebind(kernel: Kernel, device: Device, driver: string, type: string | undefined): Op<void> {
+  yield* kernel.bus.unbind(device);
+  if (type !== undefined) {
+    yield* kernel.core.storeType(groupOf(device), type);
+  }
+  yield* kernel.bus.bind(device, driverNamed(driver));
+}
+
+/** Modules were loaded: what has a driver afterwards and had none before, was bound. */
+function planDrivers(expectation: PhaseExpectation, kernel: Kernel): Plan {
+  const recorded = [...(expectation.phase.state?.devices ?? [])];
+  const targets = kernel.bus.devices;
+  return {
+    targets,
+    starts: [],
+    *run() {
+      for (const [address, { driver }] of recorded) {
+        const device = kernel.deviceAt(address);
+        if (device !== undefined && device.driver === undefined && driver !== undefined) {
+          yield* kernel.bus.bind(device, driverNamed(driver));
+        }
+      }
+    },
+  };
+}
+
+/** A group of two functions, whose type can only change when both are unbound. */
+function planGroup(
+  expectation: PhaseExpectation,
+  kernel: Kernel,
+  roles: ReadonlyMap<string, string>,
+  argument: string,
+): Plan | string {
+  const [first, second] = ["mf0", "mf1"].map((role) => kernel.deviceAt(roles.get(role) ?? ""));
+  if (first === undefined || second === undefined) {
+    return "mf is not part of the modelled machine";
+  }
+  const { core, bus } = kernel;
+  const driver = expectation.before?.devices.get(first.name)?.driver ?? "virtio-pci";
+  const plan = (drivers: readonly [string, string], run: () => Op<void>): Plan => ({
+    targets: [first, second],
+    starts: [
+      [first, { driver: drivers[0], type: undefined }],
+      [second, { driver: drivers[1], type: undefined }],
+    ],
+    run,
+  });
+  const set = (type: string): Op<void> => core.storeType(groupOf(first), type);
+  switch (argument) {
+    case "both-bound":
+      return plan([driver, driver], () => set("identity"));
+    case "one-bound":
+      return plan([driver, driver], function* () {
+        yield* bus.unbind(first);
+        yield* set("identity");
+      });
+    case "none-bound":
+      return plan(["none", driver], function* () {
+        yield* bus.unbind(second);
+        yield* set("identity");
+      });
+    case "restore":
+      return plan(["none", "none"], function* () {
+        yield* set("auto");
+        yield* bus.bind(first, driverNamed("virtio-pci"));
+        yield* bus.bind(second, driverNamed("virtio-pci"));
+      });
+    default:
+      return "this kind of phase is not replayed";
+  }
+}
+
+/** A driver. Port drivers and VFIO do not claim the group for the DMA API: `driver_managed_dma`. */
+export function driverNamed(name: string): DeviceDriver {
+  return { name, managesDma: name === "pcieport" || name === "vfio-pci" };
 }
 
 /** The group of a device. */
@@ -62,54 +209,23 @@ export function groupOf(device: Device): Group {
   return device.group;
 }
 
-/** Does what the phase's command did. @throws KernelError what the command would have printed */
-export function* perform(kernel: Kernel, device: Device, name: PhaseName, driver: string): Op<void> {
-  const { action, argument } = name;
-  const { core, bus } = kernel;
-  if (action === "back-to-auto") {
-    yield* bus.unbind(device);
-    yield* core.storeType(groupOf(device), "auto");
-    yield* bus.bind(device, { name: driver, managesDma: false });
-  } else if (UNBINDS.has(action)) {
-    yield* bus.unbind(device);
-  } else if (BINDS.has(action)) {
-    yield* bus.bind(device, { name: driver, managesDma: false });
-  } else if (TYPES.has(action)) {
-    yield* core.storeType(groupOf(device), argument);
-  } else if (action === "set-identity-before-bind") {
-    yield* core.storeType(groupOf(device), "identity");
-  } else if (RESETS.has(action)) {
-    yield* bus.resetFunction(device);
-  }
-}
-
-/** How the device stood when a phase began, as far as the recording tells; undefined where it does not. */
-export interface Start {
-  /** `none` or a driver's name. */
-  readonly driver: string | undefined;
-  /** The group's type. */
-  readonly type: string | undefined;
-}
-
 /**
  * Between two phases the recording's shell bound, unbound and changed types without recording it. What a phase printed
  * first, and what it cannot have changed, tell how it began.
  */
-export function startOf(expectation: PhaseExpectation, name: PhaseName, address: string): Start {
+function startOf(expectation: PhaseExpectation, name: PhaseName, address: string): Start {
   const { output, before } = expectation;
   const after = expectation.device(address).state;
-  const earlier = before?.devices.get(address);
   let driver: string | undefined = after?.driver;
   if (BINDS.has(name.action)) {
     driver = "none";
-  } else if (UNBINDS.has(name.action)) {
-    driver = earlier?.driver;
+  } else if (REBINDS.has(name.action)) {
+    driver = before?.devices.get(address)?.driver;
   }
-  const keepsType = !TYPES.has(name.action) && name.action !== "back-to-auto";
-  return { driver, type: output.typeBefore ?? (keepsType ? after?.type : undefined) };
+  return { driver, type: output.typeBefore ?? (CHANGES_TYPE.has(name.action) ? undefined : after?.type) };
 }
 
-/** Brings the device to where a phase began. @returns the steps that it took, for the report */
+/** Brings a device to where a phase began. @returns the steps that it took, for the report */
 export function* prepare(kernel: Kernel, device: Device, start: Start): Op<string[]> {
   const { core, bus } = kernel;
   const steps: string[] = [];
@@ -126,7 +242,7 @@ export function* prepare(kernel: Kernel, device: Device, start: Start): Op<strin
     steps.push(`type ${start.type}`);
   }
   if (driver !== "none" && device.driver === undefined) {
-    yield* bus.bind(device, { name: driver, managesDma: false });
+    yield* bus.bind(device, driverNamed(driver));
     steps.push(`bind ${driver}`);
   }
   return steps;

@@ -15,8 +15,8 @@ import { formatWord, maskTables } from "./mask.ts";
 import { modelSnapshot } from "./model-snapshot.ts";
 import type { Observed } from "./observe.ts";
 import { Observer } from "./observe.ts";
-import type { PhaseName } from "./phases.ts";
-import { perform, phaseName, prepare, startOf, typeOf, unsupportedReason } from "./phases.ts";
+import type { Plan } from "./phases.ts";
+import { driverNamed, planPhase, prepare, typeOf } from "./phases.ts";
 import type { Recording } from "./recording.ts";
 import type { PhaseReport } from "./report.ts";
 import { standingTexts } from "./table-text.ts";
@@ -56,24 +56,13 @@ class Replay {
   }
 
   phase(expectation: PhaseExpectation): PhaseReport {
-    const { phase } = expectation;
-    if (phase.index === 0) {
+    if (expectation.phase.index === 0) {
       return this.#boot(expectation);
     }
-    const name = phaseName(phase.name);
-    const address = this.#recording.roles.get(name.role);
-    const reason = unsupportedReason(name) ?? this.#unmodelled(name, address);
-    if (reason !== undefined || address === undefined) {
-      return { ...empty(expectation), verdict: "not yet", reason };
-    }
-    return this.#act(expectation, name, address);
-  }
-
-  #unmodelled(name: PhaseName, address: string | undefined): string | undefined {
-    if (address === undefined || !this.#machine.addresses.has(address)) {
-      return `${name.role} is not part of the modelled machine`;
-    }
-    return undefined;
+    const plan = planPhase(expectation, this.#machine.kernel, this.#recording.roles);
+    return typeof plan === "string"
+      ? { ...empty(expectation), verdict: "not yet", reason: plan }
+      : this.#act(expectation, plan);
   }
 
   /** Boots, binds what the recorded kernel had bound, and looks at every device. */
@@ -106,44 +95,36 @@ class Replay {
     for (const [address, recorded] of expectation.phase.state?.devices ?? []) {
       const device = this.#device(address);
       if (device !== undefined && device.driver === undefined && recorded.driver !== undefined) {
-        // Port drivers do their own DMA, if any: `driver_managed_dma`.
-        const managesDma = recorded.driver === "pcieport";
-        platform.run(kernel.bus.bind(device, { name: recorded.driver, managesDma }));
+        platform.run(kernel.bus.bind(device, driverNamed(recorded.driver)));
       }
     }
   }
 
-  #act(expectation: PhaseExpectation, name: PhaseName, address: string): PhaseReport {
+  #act(expectation: PhaseExpectation, plan: Plan): PhaseReport {
     const { platform, kernel } = this.#machine;
-    const device = this.#device(address);
-    if (device === undefined) {
-      const lost = { device: address, aspect: "presence", recorded: "present", model: "absent" };
-      return this.#report(expectation, [lost], this.#observer.take(), [address], []);
-    }
-    const start = startOf(expectation, name, address);
-    const prepared = platform.run(prepare(kernel, device, start));
-    this.#remember(address, this.#observer.take());
-    const driver = expectation.device(address).state?.driver ?? device.driver?.name ?? "none";
+    const prepared = plan.starts.flatMap(([device, start]) => platform.run(prepare(kernel, device, start)));
+    this.#remember(this.#observer.take());
     let result = "0";
     try {
-      platform.run(perform(kernel, device, name, driver), phaseActor(name));
+      platform.run(plan.run(), "shell");
     } catch (error) {
       result = error instanceof KernelError ? error.errno : String(error);
     }
     const observed = this.#observer.take();
-    const differences = [
-      ...checkResult(expectation, address, result, device),
-      ...this.#compare(expectation, address, observed),
-    ];
-    return this.#report(expectation, differences, observed, [address], prepared);
+    const differences = plan.targets.flatMap((device, index) => [
+      ...(index === 0 ? checkOutput(expectation, result, device) : []),
+      ...this.#compare(expectation, device.name, observed),
+    ]);
+    const addresses = plan.targets.map((device) => device.name);
+    return this.#report(expectation, differences, observed, addresses, prepared);
   }
 
   /** Unrecorded steps change the structures as well. */
-  #remember(address: string, observed: Observed): void {
-    condense(
-      observed.events.filter((event) => event.device === address),
-      this.#standingOf(address),
-    );
+  #remember(observed: Observed): void {
+    for (const address of new Set(observed.events.map((event) => event.device))) {
+      const own = observed.events.filter((event) => event.device === address);
+      condense(own, this.#standingOf(address));
+    }
   }
 
   #standingOf(address: string): Map<LifecycleKind, string> {
@@ -215,10 +196,6 @@ class Replay {
   }
 }
 
-function phaseActor(name: PhaseName): string {
-  return name.action.startsWith("reset") ? "reset" : "shell";
-}
-
 function empty(expectation: PhaseExpectation): PhaseReport {
   return {
     index: expectation.phase.index,
@@ -233,16 +210,16 @@ function empty(expectation: PhaseExpectation): PhaseReport {
 }
 
 /** The errno behind the shell's message; and, where nothing else was read, the type that the phase printed last. */
-function checkResult(expectation: PhaseExpectation, address: string, result: string, device: Device): Difference[] {
+function checkOutput(expectation: PhaseExpectation, result: string, device: Device): Difference[] {
   const { output, phase } = expectation;
   const differences: Difference[] = [];
   const recorded = output.result ?? "0";
   if (recorded !== result) {
-    differences.push({ device: address, aspect: "result", recorded, model: result });
+    differences.push({ device: device.name, aspect: "result", recorded, model: result });
   }
   const type = device.group === undefined ? "none" : typeOf(device.group);
   if (phase.state === undefined && output.typeAfter !== undefined && output.typeAfter !== type) {
-    differences.push({ device: address, aspect: "type", recorded: output.typeAfter, model: type });
+    differences.push({ device: device.name, aspect: "type", recorded: output.typeAfter, model: type });
   }
   return differences;
 }

@@ -118,6 +118,12 @@ describe("condensing", () => {
     expect(standing.get("ste")).toBe("c");
   });
 
+  it("keeps the clearing of an entry that is set again", () => {
+    const standing = new Map<LifecycleKind, string>([["context", "a"]]);
+    const kept = condense([event("context", "b"), event("context", "b"), event("context", "a")], standing);
+    expect(kept.map((one) => one.text)).toStrictEqual(["b", "a"]);
+  });
+
   it("a detour that ends where it began does not count", () => {
     expect(condense([event("ste", "b"), event("ste", "a")], new Map([["ste", "a"]]))).toStrictEqual([]);
   });
