@@ -15,7 +15,7 @@ import type { UnitPorts } from "./unit.ts";
 import { IntelIommu } from "./unit.ts";
 
 /** What firmware tells of a unit, and how its interrupts reach the CPU. */
-export interface UnitDescription {
+interface UnitDescription {
   /** Such as `dmar0`. */
   readonly name: string;
   /** Physical address of its registers. */

@@ -73,7 +73,7 @@ export function* flushDeviceTlbAlways(info: DeviceInfo, pasid: number): Op<void>
 }
 
 /** The descriptor that empties a device-TLB; PASID 0 = requests without PASID. */
-export function deviceTlbAll(info: DeviceInfo, pasid: number): Words {
+function deviceTlbAll(info: DeviceInfo, pasid: number): Words {
   return pasid === 0
     ? deviceTlbInvalidation(info.target, 0, ALL_PAGES_ORDER)
     : pasidDeviceTlbInvalidation(info.target, pasid, 0, ALL_PAGES_ORDER);

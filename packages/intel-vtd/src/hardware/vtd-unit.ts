@@ -33,14 +33,19 @@ export interface VtdUnitOptions {
   readonly hostAddressWidth: number;
   /** ns after which a device-TLB invalidation is given up. */
   readonly invalidationTimeout: number;
+  /** What it remembers of the tables. */
   readonly caches: CachePolicy;
 }
 
 /** What a unit is connected to. */
 export interface VtdUnitPorts {
+  /** Where the tables and queues are. */
   readonly memory: PhysicalMemory;
+  /** Virtual time, for invalidations that are not answered. */
   readonly clock: Clock;
+  /** Where faults and completions are told. */
   readonly trace: Trace;
+  /** What carries its messages down to devices. */
   readonly root: RootComplex;
   /** Where its interrupts go. */
   readonly interrupts: InterruptSink;
@@ -136,14 +141,30 @@ export class VtdUnit implements IommuHardware, MmioRegion, Digestible {
     }
   }
 
+  /**
+   * Judges one memory request.
+   *
+   * @param pasid the PASID, or NO_PASID of `pci`
+   * @param page address / 4096
+   * @param offset address % 4096
+   * @param flags AT and the `REQUEST_` bits of `pci`
+   * @returns one object that the next request overwrites
+   */
   translate(rid: Rid, pasid: number, page: number, offset: number, flags: number): TranslateResult {
     return this.#requests.translate(rid, pasid, page, offset, flags);
   }
 
+  /** Takes a Page Request: into the queue, or answered at once. */
   pageRequest(request: PageRequest): void {
     this.#pageRequestPort.receive(request);
   }
 
+  /**
+   * Takes an Invalidate Completion.
+   *
+   * @param itags bit n = ITag n
+   * @param count how many completions carry the ITag in all, 1 … 8
+   */
   invalidateCompletion(rid: Rid, itags: number, count: number): void {
     this.#queue.complete(rid, itags, count);
   }

@@ -18,7 +18,7 @@ export interface FaultRecord {
   readonly sourceId: number;
   /** FR, bits 103:96. */
   readonly reason: number;
-  /** PV, bits 123:104; {@link NO_PASID} when PP (bit 95) is 0. */
+  /** PV, bits 123:104; NO_PASID when PP (bit 95) is 0. */
   readonly pasid: number;
   /** PRIV, bit 93. */
   readonly privileged: boolean;

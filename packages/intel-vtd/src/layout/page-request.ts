@@ -9,7 +9,7 @@ export const PAGE_REQUEST_BYTES = 32;
 export interface PageRequestDescriptor {
   /** RID, bits 31:16. */
   readonly sourceId: number;
-  /** PASID, bits 51:32; {@link NO_PASID} when PP (bit 8) is 0. */
+  /** PASID, bits 51:32; NO_PASID when PP (bit 8) is 0. */
   readonly pasid: number;
   /** RDR, bit 64. */
   readonly read: boolean;

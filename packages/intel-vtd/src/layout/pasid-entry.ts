@@ -3,7 +3,7 @@ import type { Words } from "./words.ts";
 import { getBit, getBits, qwords, setBit, setBits } from "./words.ts";
 
 /** Bytes of a PASID directory entry; it covers 64 PASIDs. */
-export const PASID_DIRECTORY_ENTRY_BYTES = 8;
+const PASID_DIRECTORY_ENTRY_BYTES = 8;
 /** Bytes of a PASID table entry; a table holds 64 of them. */
 export const PASID_ENTRY_BYTES = 64;
 

@@ -1,4 +1,4 @@
-import { hex, high32, low32 } from "@iommu-lab/core";
+import { high32, low32 } from "@iommu-lab/core";
 
 /** Version: minor 3:0, major 7:4. */
 export const VER = 0x00;
@@ -61,9 +61,6 @@ export const GLOBAL_IRE: number = 2 ** 25;
 export const GLOBAL_SIRTP: number = 2 ** 24;
 /** GCMD.CFI and GSTS.CFIS. */
 export const GLOBAL_CFI: number = 2 ** 23;
-/** The bits of GSTS that a new command repeats (all but the one-shot ones). Source: VT-d 5.10 §11.4.4. */
-export const GLOBAL_KEEP = 0x96ffffff;
-
 /** FSTS.PFO: a fault found no free record. */
 export const FSTS_PFO = 1;
 /** FSTS.PPF: a record is waiting. */
@@ -152,34 +149,3 @@ export const QUEUE_ERROR: {
   /** The translation table mode is invalid. */
   readonly mode: 7;
 } = { tail: 1, fetch: 2, type: 3, reserved: 4, width: 5, misaligned: 6, mode: 7 };
-
-const names = new Map<number, string>([
-  [VER, "VER"],
-  [CAP, "CAP"],
-  [ECAP, "ECAP"],
-  [GCMD, "GCMD"],
-  [GSTS, "GSTS"],
-  [RTADDR, "RTADDR"],
-  [FSTS, "FSTS"],
-  [FECTL, "FECTL"],
-  [FEDATA, "FEDATA"],
-  [FEADDR, "FEADDR"],
-  [FEUADDR, "FEUADDR"],
-  [PMEN, "PMEN"],
-  [IQH, "IQH"],
-  [IQT, "IQT"],
-  [IQA, "IQA"],
-  [ICS, "ICS"],
-  [IECTL, "IECTL"],
-  [IQERCD, "IQERCD"],
-  [PQH, "PQH"],
-  [PQT, "PQT"],
-  [PQA, "PQA"],
-  [PRS, "PRS"],
-  [PECTL, "PECTL"],
-]);
-
-/** The specification's name of a register, or its offset in hexadecimal. */
-export function registerName(offset: number): string {
-  return names.get(offset) ?? hex(offset);
-}

@@ -41,7 +41,7 @@ export const vtdTrackPasids: AtsPolicy = {
 };
 
 /** The policy that this kernel ships for a mode of the driver. */
-export function shippedAtsPolicy(scalable: boolean): AtsPolicy {
+function shippedAtsPolicy(scalable: boolean): AtsPolicy {
   return scalable ? vtdScalableAtProbe : vtdLegacyWithPaging;
 }
 

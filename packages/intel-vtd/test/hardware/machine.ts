@@ -12,7 +12,7 @@ import type { Delivery, IommuHardware, RootComplex } from "@iommu-lab/pci";
 import { GCMD, GLOBAL_KEEP, GLOBAL_QIE, GLOBAL_SRTP, GLOBAL_TE, GSTS, IQA, IQT, RTADDR } from "../registers.ts";
 
 /** A message the unit sent down. */
-export interface Sent {
+interface Sent {
   readonly kind: "invalidate" | "response";
   readonly rid: number;
   readonly pasid: number;
@@ -24,7 +24,7 @@ export interface Sent {
 }
 
 /** A root complex that writes down what it is asked to send. */
-export class FakeRoot implements RootComplex {
+class FakeRoot implements RootComplex {
   readonly sent: Sent[] = [];
   delivery: Delivery = "delivered";
 
@@ -48,14 +48,14 @@ export class FakeRoot implements RootComplex {
 }
 
 /** The recorded legacy unit: 39 and 48 bits, device-TLB, pass-through. */
-export const LEGACY_CAP: Register64 = [0x222f0606, 0x80d2008c];
-export const LEGACY_ECAP: Register64 = [0x00f00f4e, 0];
+const LEGACY_CAP: Register64 = [0x222f0606, 0x80d2008c];
+const LEGACY_ECAP: Register64 = [0x00f00f4e, 0];
 /** A scalable unit with both stages, PASIDs (20 bits), page requests with drain. */
 export const SCALABLE_CAP: Register64 = [0x222f0606, 0x81d2008c];
 export const SCALABLE_ECAP: Register64 = [0x20f00f4e, 0x0001cd98];
 
 export const SID = 0x3a00;
-export const BASE = 0x40000000;
+const BASE = 0x40000000;
 
 /** Tables at fixed places below this unit. */
 export class Machine {
