@@ -27,6 +27,7 @@ class OnePage implements IommuHardware {
   read = true;
   write = true;
   cxlIo = false;
+  untranslatedOnly = false;
   refuse = false;
   readonly #result = new TranslateResult();
 
@@ -38,6 +39,7 @@ class OnePage implements IommuHardware {
     const isKnown = page === PAGE && (pasid === NO_PASID || pasid === 3);
     this.#result.pass(isKnown ? this.host : 0, isKnown && this.read, isKnown && this.write);
     this.#result.cxlIo = this.cxlIo;
+    this.#result.untranslatedOnly = this.untranslatedOnly;
     return this.#result;
   }
 
@@ -149,6 +151,14 @@ describe("an honest agent", () => {
       reason: "the page must be accessed through CXL.io",
     });
     expect(lab.word(0)).toBe(0);
+  });
+
+  test("leaves pages for Untranslated access alone, unless it ignores that", () => {
+    const lab = new Lab();
+    lab.iommu.untranslatedOnly = true;
+    expect(lab.cache.write(PAGE, 0, 1).sent).toBe(false);
+    lab.endpoint.obeys.untranslatedOnly = false;
+    expect(lab.cache.write(PAGE, 0, 1).sent).toBe(true);
   });
 
   test("stops at Disable_Caching", () => {

@@ -190,6 +190,21 @@ describe("DMA with ATS", () => {
     expect(machine.iommu.seen.map(({ flags }) => flags)).toEqual([1 | REQUEST_SOURCE_CXL, 1 | 0x10 | 0x20]);
   });
 
+  test("Global means something with a PASID alone", () => {
+    const machine = mapped();
+    for (const pasid of [NO_PASID, 1]) {
+      machine.iommu.map(pasid, PAGE, { host: machine.buffer, read: true, write: true, global: true });
+    }
+    machine.setAts(true);
+    machine.setPasid(true);
+    machine.nic.translationRequest(PAGE);
+    machine.nic.translationRequest(PAGE, 1);
+    expect(machine.nic.atc.entries().map(({ pasid, global }) => [pasid, global])).toEqual([
+      [NO_PASID, false],
+      [1, true],
+    ]);
+  });
+
   test("history keeps every translation through invalidation and reset", () => {
     const machine = mapped();
     machine.setAts(true);
@@ -263,6 +278,25 @@ describe("Invalidate Requests", () => {
     invalidate(machine, 31);
     machine.platform.scheduler.settle();
     expect(machine.iommu.completions[0]?.itags).toBe(0x80000000);
+  });
+
+  test("with the Global bit take Global entries only where the function supports it", () => {
+    for (const [globalInvalidate, left] of [
+      [true, 0],
+      [false, 1],
+    ] as const) {
+      const config = { ...nic, ats: { queueDepth: 32, globalInvalidate } };
+      const machine = new Machine(
+        pciTopology({ rootPorts: [{ bdf: "00:01.0", endpoint: { bdf: "01:00.0", config } }] }),
+      );
+      machine.iommu.map(1, PAGE, { host: machine.buffer, read: true, write: true, global: true });
+      machine.setAts(true);
+      machine.setPasid(true);
+      machine.nic.translationRequest(PAGE, 1);
+      machine.fabric.sendInvalidate(machine.iommu, NIC, 0, 1, 0, 64, true, 0);
+      machine.platform.scheduler.settle();
+      expect(machine.nic.atc.size).toBe(left);
+    }
   });
 
   test("are answered with ATS and Bus Master off", () => {

@@ -68,6 +68,29 @@ describe("enabling ACS", () => {
     expect(control(machine, NIC)).toBe(0x1f);
   });
 
+  test("everything below an external-facing port is untrusted, however deep", () => {
+    const topology = pciTopology({
+      rootPorts: [
+        {
+          bdf: "00:01.0",
+          externalFacing: true,
+          switch: {
+            bdf: "01:00.0",
+            downstream: [{ bdf: "02:00.0", endpoint: { bdf: "03:00.0", config: nic } }],
+          },
+        },
+      ],
+    });
+    const machine = new Machine(topology);
+    machine.platform.boot();
+    expect([ROOT_PORT, 0x100, 0x200, 0x300].map((rid) => machine.dev(rid).untrusted)).toEqual([
+      false,
+      true,
+      true,
+      true,
+    ]);
+  });
+
   test("a driver that binds without an IOMMU changes no control", () => {
     const machine = machineWith({ control: 0x01 }, false);
     machine.run(machine.bus.bind(machine.device(NIC), { name: "nic", managesDma: false }));

@@ -188,11 +188,16 @@ describe("bind and unbind", () => {
     ]);
   });
 
-  test("a driver that manages DMA itself claims nothing", () => {
+  test("a driver that manages DMA itself claims nothing; Command is written only when it changes", () => {
     const machine = withDriver();
+    const recorder = machine.record();
+    const commandWrites = (): number =>
+      recorder.events.filter((event) => event.type === "config:write" && event.register === "Command").length;
     machine.run(machine.bus.bind(machine.device(), vfio));
     expect(machine.device().group?.ownerCount).toBe(0);
+    expect(commandWrites()).toBe(0);
     machine.run(machine.bus.unbind(machine.device()));
+    expect(commandWrites()).toBe(1);
   });
 
   test("EBUSY in a group that somebody owns; vfio-pci may bind there", () => {

@@ -107,6 +107,16 @@ describe("pci_reset_function by FLR", () => {
     expect(machine.nic.config.toBytes()).toEqual(before);
   });
 
+  test("header words come back from the last to the first, Command after the rest", () => {
+    const { machine } = probed();
+    machine.nic.writeConfig(0x3c, 1, 11);
+    machine.nic.writeConfig(0x0c, 1, 16);
+    const recorder = machine.record();
+    machine.run(machine.bus.resetFunction(machine.device()));
+    expect(writes(recorder.events).slice(-3)).toEqual(["Interrupt Line", "header 0xc", "Command"]);
+    expect([machine.nic.config.read8(0x3c), machine.nic.config.read8(0x0c)]).toEqual([11, 16]);
+  });
+
   test("ENOTTY without FLR, before anything happens", () => {
     const machine = new Machine(
       pciTopology({ rootPorts: [{ bdf: "00:01.0", endpoint: { bdf: "01:00.0", config: { ...nic, flr: false } } }] }),
