@@ -75,6 +75,9 @@ export const CONTROL_BIT = {
   IRTCacheDis: 59,
 } as const;
 
+/** A bit number of the Control register. */
+export type ControlBit = (typeof CONTROL_BIT)[keyof typeof CONTROL_BIT];
+
 /** InvTimeOut: 1 s. */
 export const INV_TIMEOUT_1S = 4;
 
