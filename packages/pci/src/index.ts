@@ -57,7 +57,7 @@ export { Atc, type AtcEntry, AtcHit } from "./endpoint/atc.ts";
 export { Endpoint, type EndpointInit } from "./endpoint/endpoint.ts";
 export { type InvalidateRequest } from "./endpoint/invalidation-queue.ts";
 export { type Obeys, honest } from "./endpoint/obeys.ts";
-export { type PageRequestOptions, type PageRequestResult } from "./endpoint/page-requests.ts";
+export { type PageRequestOptions, type PageRequestResult, type PageResponse } from "./endpoint/page-requests.ts";
 export { type PastTranslation, type TranslationOptions } from "./endpoint/translations.ts";
 export { type DoorbellListener, Fabric } from "./fabric/fabric.ts";
 export {

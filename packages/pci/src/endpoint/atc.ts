@@ -25,9 +25,13 @@ export interface AtcEntry {
   readonly sizeLog2: number;
   /** The PASID it was asked with, or {@link NO_PASID}. */
   readonly pasid: number;
+  /** Reads are permitted. */
   readonly read: boolean;
+  /** Writes are permitted. */
   readonly write: boolean;
+  /** Execution is permitted. */
   readonly execute: boolean;
+  /** It holds for Privileged Mode. */
   readonly privileged: boolean;
   /** Valid for all PASIDs. */
   readonly global: boolean;
@@ -47,9 +51,13 @@ export interface AtcEntry {
 export class AtcHit {
   /** Host page number of the page looked up. */
   host = 0;
+  /** Reads are permitted. */
   read = false;
+  /** Writes are permitted. */
   write = false;
+  /** U: only Untranslated requests may use the range. */
   untranslatedOnly = false;
+  /** The range must be accessed through CXL.io. */
   cxlIo = false;
 }
 

@@ -24,7 +24,7 @@ import { Atc } from "./atc.ts";
 import { FunctionRegisters } from "./function-registers.ts";
 import { type InvalidateRequest, InvalidationQueue, pasidField } from "./invalidation-queue.ts";
 import { type Obeys, honest } from "./obeys.ts";
-import { type PageRequestOptions, type PageRequestResult, PageRequests } from "./page-requests.ts";
+import { type PageRequestOptions, type PageRequestResult, PageRequests, type PageResponse } from "./page-requests.ts";
 import { ResetTimer } from "./reset-timer.ts";
 import type { PastTranslation, TranslationOptions } from "./translations.ts";
 
@@ -34,12 +34,17 @@ const PAGE = 4096;
 
 /** What an endpoint is made of. */
 export interface EndpointInit {
+  /** Requester ID. */
   readonly rid: Rid;
   /** Such as `0000:01:00.0`. */
   readonly name: string;
+  /** Its registers. */
   readonly config: ConfigSpace;
+  /** Where its requests go. */
   readonly fabric: Fabric;
+  /** The platform's clock. */
   readonly clock: Clock;
+  /** The platform's trace. */
   readonly trace: Trace;
   /** The port above it; absent for an endpoint integrated into the root complex. */
   readonly port?: Port;
@@ -200,13 +205,12 @@ export class Endpoint implements Engine, PciFunction {
       return { sent: false, reason, delivery: "lost", event: 0 };
     }
     const rid = this.spoofRid ?? this.rid;
-    const { delivery, event } = this.#fabric.pageRequest(this, { rid, pasid, page, ...options });
     owner.#pageRequests.sent(options.groupIndex);
-    return { sent: true, reason: "", delivery, event };
+    return this.#fabric.pageRequest(this, { rid, pasid, page, ...options });
   }
 
   /** Answers to its page requests so far, oldest first: group index and code. */
-  get pageResponses(): readonly { readonly groupIndex: number; readonly code: number }[] {
+  get pageResponses(): readonly PageResponse[] {
     return (this.physfn ?? this).#pageRequests.responses;
   }
 

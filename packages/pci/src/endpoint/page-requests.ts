@@ -7,7 +7,9 @@ const INVALID_REQUEST = 1;
 
 /** What a Page Request says besides page and PASID. */
 export interface PageRequestOptions {
+  /** R: it wants to read. */
   readonly read: boolean;
+  /** W: it wants to write. */
   readonly write: boolean;
   /** L: the last request of its group. */
   readonly last: boolean;
@@ -21,9 +23,18 @@ export interface PageRequestResult {
   readonly sent: boolean;
   /** Why it was not sent, `""` when it was. */
   readonly reason: string;
+  /** What became of the message. */
   readonly delivery: Delivery;
   /** Id of its `tlp` event, 0 when nobody listened. */
   readonly event: number;
+}
+
+/** A PRG Response that came. */
+export interface PageResponse {
+  /** PRG Index, 0 … 511. */
+  readonly groupIndex: number;
+  /** 0 Success, 1 Invalid Request, 15 Response Failure. */
+  readonly code: number;
 }
 
 /** The Page Request Interface of a function: credits, groups that wait, and what responses do. Source: PCIe 6.0 §10.4. */
@@ -31,7 +42,7 @@ export class PageRequests {
   readonly #registers: FunctionRegisters;
   /** Group index → requests of it that wait for the response. */
   readonly #groups = new Map<number, number>();
-  readonly #responses: { readonly groupIndex: number; readonly code: number }[] = [];
+  readonly #responses: PageResponse[] = [];
   #outstanding = 0;
 
   constructor(registers: FunctionRegisters) {
@@ -39,7 +50,7 @@ export class PageRequests {
   }
 
   /** The responses so far, oldest first. */
-  get responses(): readonly { readonly groupIndex: number; readonly code: number }[] {
+  get responses(): readonly PageResponse[] {
     return this.#responses;
   }
 

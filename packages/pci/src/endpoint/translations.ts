@@ -20,7 +20,9 @@ export interface PastTranslation {
   readonly host: number;
   /** log2 of the size of the translation in bytes. */
   readonly sizeLog2: number;
+  /** Reads are permitted. */
   readonly read: boolean;
+  /** Writes are permitted. */
   readonly write: boolean;
   /** Trace event of the request, 0 when nobody listened. */
   readonly event: number;

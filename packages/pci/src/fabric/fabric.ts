@@ -1,6 +1,7 @@
 import type { PhysicalMemory, Trace } from "@iommu-lab/core";
 import { InputError } from "@iommu-lab/core";
 import type { Endpoint } from "../endpoint/endpoint.ts";
+import type { PageRequestResult } from "../endpoint/page-requests.ts";
 import type { Delivery, IommuHardware, PageRequest, RootComplex, TranslateResult } from "./iommu-hardware.ts";
 import type { DmaResult, RequestStatus, TranslationResult } from "./outcome.ts";
 import type { Port } from "./port.ts";
@@ -173,8 +174,8 @@ export class Fabric implements RootComplex {
     }
   }
 
-  /** Carries a Page Request to the IOMMU that serves the requester ID. @returns its `tlp` event */
-  pageRequest(from: Endpoint, request: PageRequest): { readonly delivery: Delivery; readonly event: number } {
+  /** Carries a Page Request to the IOMMU that serves the requester ID. */
+  pageRequest(from: Endpoint, request: PageRequest): PageRequestResult {
     const { rid, pasid, page } = request;
     const event = this.#message("page-request", from.name, rid, pasid, page, undefined);
     const iommu = this.iommuOf(rid);
@@ -186,7 +187,7 @@ export class Fabric implements RootComplex {
       });
     }
     this.#result(event, delivery);
-    return { delivery, event };
+    return { sent: true, reason: "", delivery, event };
   }
 
   /** Carries an Invalidate Completion back to the IOMMU that asked. */

@@ -10,14 +10,19 @@ export type CompletionStatus = "success" | "UR" | "CA" | "pending";
  * it means a Success completion whose R and W may both be 0.
  */
 export class TranslateResult {
+  /** Completion status. */
   status: CompletionStatus = "success";
   /** Host page number (address / 4096); for a larger translation the page of the request, not of its start. */
   page = 0;
   /** log2 of the size of the translation in bytes: 12 = 4 KiB. */
   sizeLog2 = 12;
+  /** Reads are permitted. */
   read = false;
+  /** Writes are permitted. */
   write = false;
+  /** Execution is permitted. */
   execute = false;
+  /** It holds for Privileged Mode. */
   privileged = false;
   /** Valid for all PASIDs. */
   global = false;
@@ -72,12 +77,17 @@ export class TranslateResult {
 
 /** A page request (PRI). */
 export interface PageRequest {
+  /** Requester ID. */
   readonly rid: Rid;
   /** {@link NO_PASID} when it carries none. */
   readonly pasid: number;
+  /** Page number (address / 4096). */
   readonly page: number;
+  /** R: it wants to read. */
   readonly read: boolean;
+  /** W: it wants to write. */
   readonly write: boolean;
+  /** L: the last request of its group. */
   readonly last: boolean;
   /** 0 … 511. */
   readonly groupIndex: number;

@@ -9,6 +9,7 @@ export type RequestStatus = "success" | "UR" | "CA" | "acs" | "master-abort";
 export class DmaResult {
   /** False when the function did not send it; then {@link DmaResult.reason} says why and `status` says nothing. */
   sent = false;
+  /** What became of it. */
   status: RequestStatus = "success";
   /** The 4 bytes that a read brought back, unsigned. */
   value: number | undefined = undefined;
@@ -55,9 +56,13 @@ export class TranslationResult {
   host = 0;
   /** log2 of the size of the translation in bytes: 12 = 4 KiB. */
   sizeLog2 = 12;
+  /** Reads are permitted. */
   read = false;
+  /** Writes are permitted. */
   write = false;
+  /** Execution is permitted. */
   execute = false;
+  /** It holds for Privileged Mode. */
   privileged = false;
   /** Valid for all PASIDs. */
   global = false;

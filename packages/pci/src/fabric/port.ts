@@ -15,12 +15,17 @@ export type PortKind = "root" | "upstream" | "downstream";
 
 /** What a port is made of. */
 export interface PortInit {
+  /** Requester ID, which is also its config address. */
   readonly rid: Rid;
+  /** Such as `0000:00:01.0`. */
   readonly name: string;
+  /** Its registers. */
   readonly config: ConfigSpace;
+  /** Which side of what it is. */
   readonly kind: PortKind;
   /** The port above it; undefined for a root port. */
   readonly upstream: Port | undefined;
+  /** Firmware marks it as leading out of the box. */
   readonly externalFacing: boolean;
 }
 
@@ -29,6 +34,7 @@ export class Port implements PciFunction {
   readonly rid: Rid;
   readonly name: string;
   readonly config: ConfigSpace;
+  /** Which side of what it is. */
   readonly kind: PortKind;
   /** The port above it; undefined for a root port. */
   readonly upstream: Port | undefined;

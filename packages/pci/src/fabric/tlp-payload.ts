@@ -18,10 +18,15 @@ export interface PageRange {
 
 /** One entry of a Translation Completion. */
 export interface TranslationEntry extends PageRange {
+  /** Reads are permitted. */
   readonly read: boolean;
+  /** Writes are permitted. */
   readonly write: boolean;
+  /** Execution is permitted. */
   readonly execute: boolean;
+  /** It holds for Privileged Mode. */
   readonly privileged: boolean;
+  /** Valid for all PASIDs. */
   readonly global: boolean;
   /** U. */
   readonly untranslatedOnly: boolean;
@@ -43,8 +48,11 @@ export interface PageRequestPayload {
   readonly page: number;
   /** PRG Index, 0 … 511. */
   readonly groupIndex: number;
+  /** L: the last request of its group. */
   readonly last: boolean;
+  /** W: it wants to write. */
   readonly write: boolean;
+  /** R: it wants to read. */
   readonly read: boolean;
 }
 
@@ -60,7 +68,9 @@ export interface PageResponsePayload {
 export interface PasidPrefix {
   /** 0 … 2^20-1. */
   readonly pasid: number;
+  /** Execute Requested. */
   readonly execute: boolean;
+  /** Privileged Mode Requested. */
   readonly privileged: boolean;
 }
 

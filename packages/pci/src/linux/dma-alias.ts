@@ -5,6 +5,7 @@ import type { PciDev } from "./pci-dev.ts";
 export interface DmaAlias {
   /** The function or bridge that uses the ID. */
   readonly dev: PciDev;
+  /** The requester ID. */
   readonly rid: Rid;
 }
 

@@ -10,6 +10,7 @@ import { requesterIds } from "./dma-alias.ts";
 export interface PciDevOptions {
   /** The function that answers its config requests. */
   readonly function: PciFunction;
+  /** The platform's trace. */
   readonly trace: Trace;
   /** The bridge above it; undefined on a root bus. */
   readonly bridge?: PciDev;
@@ -27,9 +28,11 @@ export interface PciDevOptions {
  */
 export class PciDev implements BusDevice {
   readonly name: string;
+  /** Requester ID. */
   readonly rid: Rid;
   /** The function's registers. The kernel's own code reads through {@link PciDev.read16} and its like. */
   readonly config: ConfigSpace;
+  /** The platform's trace. */
   readonly trace: Trace;
   /** The bridge above it; undefined on a root bus. */
   readonly bridge: PciDev | undefined;
@@ -42,7 +45,9 @@ export class PciDev implements BusDevice {
   /** The device lock. */
   readonly lock: Lock;
 
+  /** Vendor ID. */
   vendor = 0;
+  /** Device ID. */
   device = 0;
   /** Class code: base class 23:16, subclass 15:8, interface 7:0. */
   class = 0;

@@ -8,7 +8,15 @@ import {
 import { type Rid, formatRid } from "../fabric/request.ts";
 
 /** Where a function sits: requester ID or `[dddd:]bb:dd.f`. The domain must be 0. */
-export type FunctionAddress = { readonly rid: Rid } | { readonly bdf: string };
+export type FunctionAddress =
+  | {
+      /** Requester ID. */
+      readonly rid: Rid;
+    }
+  | {
+      /** Such as `01:00.0`. */
+      readonly bdf: string;
+    };
 
 /** An endpoint of a topology. */
 export type EndpointSpec = FunctionAddress & {
@@ -24,6 +32,7 @@ export type EndpointSpec = FunctionAddress & {
 
 /** ACS of a port: the capability bits, and the control bits as firmware leaves them. */
 export interface PortAcs {
+  /** ACS Capability bits. */
   readonly capability: number;
   /** Default 0. */
   readonly control?: number;
@@ -31,9 +40,11 @@ export interface PortAcs {
 
 /** Below a link: one endpoint (with its other functions), or a switch. */
 export interface LinkSpec {
+  /** The endpoint; with `functions`, its first function. */
   readonly endpoint?: EndpointSpec;
   /** More functions on the same bus. */
   readonly functions?: readonly EndpointSpec[];
+  /** A switch. */
   readonly switch?: SwitchSpec;
 }
 
@@ -52,6 +63,7 @@ export type RootPortSpec = FunctionAddress &
 export type SwitchSpec = FunctionAddress & {
   /** Config space of the upstream port. */
   readonly config?: Uint8Array;
+  /** Its downstream ports, all on one bus. */
   readonly downstream: readonly DownstreamPortSpec[];
 };
 
@@ -60,6 +72,7 @@ export type DownstreamPortSpec = RootPortSpec;
 
 /** What {@link pciTopology} is made from. */
 export interface TopologyOptions {
+  /** Root ports and what is below them. */
   readonly rootPorts?: readonly RootPortSpec[];
   /** Endpoints integrated into the root complex, on bus 0. */
   readonly integrated?: readonly EndpointSpec[];
@@ -67,21 +80,29 @@ export interface TopologyOptions {
 
 /** A port, resolved. */
 export interface PortNode {
+  /** Requester ID. */
   readonly rid: Rid;
+  /** Which side of what it is. */
   readonly kind: "root" | "upstream" | "downstream";
   /** The port above it. */
   readonly parent: Rid | undefined;
+  /** Config space at power-on. */
   readonly config: Uint8Array;
+  /** Firmware marks it as leading out of the box. */
   readonly externalFacing: boolean;
 }
 
 /** An endpoint, resolved. */
 export interface EndpointNode {
+  /** Requester ID. */
   readonly rid: Rid;
   /** The port above it. */
   readonly parent: Rid | undefined;
+  /** Config space at power-on. */
   readonly config: Uint8Array;
+  /** The PF of a VF. */
   readonly physfn: Rid | undefined;
+  /** How long an FLR takes, in ns of virtual time; undefined = the default. */
   readonly flrNs: number | undefined;
 }
 
