@@ -23,7 +23,9 @@ export interface ScanContext {
   readonly kernel: KernelProfile;
   readonly trace: Trace;
   readonly acsRequested: () => boolean;
-  /** Called for each function when it is set up, in the kernel's order. */
+  /** The function at an address if the kernel knows it already. */
+  readonly known: (rid: Rid) => PciDev | undefined;
+  /** Called for each new function when it is set up, in the kernel's order. */
   readonly found: (dev: PciDev) => void;
 }
 
@@ -108,20 +110,28 @@ function scanSlot(context: ScanContext, first: Rid, bridge: PciDev | undefined, 
     if (found === undefined || found.readConfig(0, 2) === 0xffff) {
       continue;
     }
-    const dev = new PciDev({
-      function: found,
-      trace: context.trace,
-      externalFacing: context.isExternalFacing(found.rid),
-      acsRequested: context.acsRequested,
-      ...(bridge === undefined ? {} : { bridge }),
-    });
-    pciSetupDevice(dev, context.kernel);
+    const known = context.known(found.rid);
+    const dev = known ?? makeDev(context, found, bridge);
     if (fn === 0 && dev.multifunction) {
       functions = 8;
     }
-    context.found(dev);
+    if (known === undefined) {
+      context.found(dev);
+    }
     if (dev.headerType === 1) {
       bridges.push(dev);
     }
   }
+}
+
+function makeDev(context: ScanContext, found: PciFunction, bridge: PciDev | undefined): PciDev {
+  const dev = new PciDev({
+    function: found,
+    trace: context.trace,
+    externalFacing: context.isExternalFacing(found.rid),
+    acsRequested: context.acsRequested,
+    ...(bridge === undefined ? {} : { bridge }),
+  });
+  pciSetupDevice(dev, context.kernel);
+  return dev;
 }

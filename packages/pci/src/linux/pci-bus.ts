@@ -1,4 +1,13 @@
-import type { Device, DeviceDriver, IommuCore, KernelProfile, LifecycleHooks, Op, Trace } from "@iommu-lab/core";
+import type {
+  Device,
+  DeviceDriver,
+  Digest,
+  IommuCore,
+  KernelProfile,
+  LifecycleHooks,
+  Op,
+  Trace,
+} from "@iommu-lab/core";
 import { KernelError, KernelOops } from "@iommu-lab/core";
 import type { Rid } from "../fabric/request.ts";
 import { pciClearMaster, pciSetMaster } from "./bus-master.ts";
@@ -42,9 +51,10 @@ export class PciBus {
   }
 
   /**
-   * Scans the machine and adds what it finds: bus by bus, then the VFs of each PF.
+   * Scans the machine and adds what is new: bus by bus, then the VFs of each PF. At boot, and again by a write to sysfs
+   * `rescan`.
    *
-   * Source: Linux 7.2 `pci_scan_root_bus_bridge()`, `pci_iov_add_virtfn()`.
+   * Source: Linux 7.2 `pci_scan_root_bus_bridge()`, `pci_rescan_bus()`, `pci_iov_add_virtfn()`.
    */
   *scan(): Op<void> {
     const found: PciDev[] = [];
@@ -55,6 +65,7 @@ export class PciBus {
         kernel: this.#kernel,
         trace: this.#trace,
         acsRequested: () => this.#core.driver !== undefined,
+        known: (rid) => this.#known(rid),
         found: (dev) => found.push(dev),
       },
       0,
@@ -150,13 +161,25 @@ export class PciBus {
     }
   }
 
+  /** Writes what the kernel believes of each function, and which driver is bound. */
+  digest(into: Digest): void {
+    for (const device of this.devices) {
+      pciDev(device).digest(into);
+      into.text(device.driver?.name ?? "");
+    }
+  }
+
+  #known(rid: Rid): PciDev | undefined {
+    const device = this.deviceAt(rid);
+    return device === undefined ? undefined : pciDev(device);
+  }
+
   *#addVirtualFunctions(): Op<void> {
     for (const endpoint of this.#topology.endpoints) {
-      const pf = endpoint.physfn === undefined ? undefined : this.deviceAt(endpoint.physfn.rid);
-      if (pf === undefined) {
+      const physfn = endpoint.physfn === undefined ? undefined : this.#known(endpoint.physfn.rid);
+      if (physfn === undefined || this.#known(endpoint.rid) !== undefined) {
         continue;
       }
-      const physfn = pciDev(pf);
       const dev = new PciDev({
         function: endpoint,
         trace: this.#trace,

@@ -1,4 +1,4 @@
-import type { BusDevice, Device, Op, Trace } from "@iommu-lab/core";
+import type { BusDevice, Device, Digest, Op, Trace } from "@iommu-lab/core";
 import { Lock } from "@iommu-lab/core";
 import type { ConfigSpace } from "../config-space/config-space.ts";
 import type { PciFunction } from "../fabric/pci-function.ts";
@@ -198,6 +198,25 @@ export class PciDev implements BusDevice {
    */
   *dmaConfigure(): Op<void> {
     yield* pciEnableAcs(this);
+  }
+
+  /** Writes what the kernel believes of it. */
+  digest(into: Digest): void {
+    into.number(this.rid);
+    into.number(this.atsCap);
+    into.number(this.atsStu);
+    into.number(this.priRequests);
+    into.number(this.pasidFeatures);
+    into.number(
+      (this.atsEnabled ? 1 : 0) |
+        (this.priEnabled ? 2 : 0) |
+        (this.pasidEnabled ? 4 : 0) |
+        (this.stateSaved ? 8 : 0) |
+        (this.lock.held ? 16 : 0),
+    );
+    for (const word of this.savedState) {
+      into.number(word);
+    }
   }
 
   #write(offset: number, size: 2 | 4, value: number, register: string): void {

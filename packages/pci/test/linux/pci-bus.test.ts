@@ -1,6 +1,6 @@
 import type { BootStep, LifecycleHooks, Plugin } from "@iommu-lab/core";
-import { BOOT, HOOKS, IOMMU_CORE, KernelError } from "@iommu-lab/core";
-import { PCI_BUS, pciTopology } from "@iommu-lab/pci";
+import { BOOT, Digest, HOOKS, IOMMU_CORE, KernelError } from "@iommu-lab/core";
+import { PCI_BUS, pciDisableAts, pciTopology } from "@iommu-lab/pci";
 import { describe, expect, test } from "vitest";
 import { Machine, NIC, ROOT_PORT, nic, oneNic } from "../support.ts";
 
@@ -270,5 +270,54 @@ describe("removal", () => {
     expect(machine.nic.present()).toBe(true);
     const types = recorder.events.map(({ type }) => type);
     expect(types.indexOf("driver:unbind")).toBeLessThan(types.indexOf("device:release"));
+  });
+
+  test("a scan brings a removed function back, probed anew, and leaves the rest as it was", () => {
+    const machine = withDriver();
+    const old = machine.device();
+    const port = machine.device(ROOT_PORT);
+    machine.run(machine.bus.remove(old));
+    machine.run(machine.bus.scan());
+    expect(machine.device()).not.toBe(old);
+    expect(machine.device(ROOT_PORT)).toBe(port);
+    expect(machine.bus.devices).toHaveLength(2);
+    expect(machine.dev().bridge).toBe(machine.dev(ROOT_PORT));
+    expect(machine.device().group?.members).toHaveLength(1);
+    expect(machine.dev().atsEnabled).toBe(true);
+  });
+
+  test("a function that was pulled out is not found again", () => {
+    const machine = withDriver();
+    machine.nic.unplug();
+    machine.run(machine.bus.remove(machine.device()));
+    machine.run(machine.bus.scan());
+    expect(machine.bus.deviceAt(NIC)).toBeUndefined();
+  });
+});
+
+describe("digest", () => {
+  test("tells beliefs and drivers apart", () => {
+    const digestOf = (change: (machine: Machine) => void): string => {
+      const machine = withDriver();
+      change(machine);
+      const into = new Digest();
+      machine.bus.digest(into);
+      return into.value;
+    };
+    const nothing = (): void => undefined;
+    expect(digestOf(nothing)).toBe(digestOf(nothing));
+    const values = [
+      digestOf(nothing),
+      digestOf((machine) => {
+        machine.run(machine.bus.bind(machine.device(), driver));
+      }),
+      digestOf((machine) => {
+        machine.run(pciDisableAts(machine.dev()));
+      }),
+      digestOf((machine) => {
+        machine.run(machine.bus.remove(machine.device()));
+      }),
+    ];
+    expect(new Set(values).size).toBe(values.length);
   });
 });
