@@ -12,6 +12,7 @@ export type Errno =
   | "ENODEV"
   | "EINVAL"
   | "ENOSPC"
+  | "ERANGE"
   | "EOPNOTSUPP"
   | "ETIMEDOUT"
   | "ENOTTY"
