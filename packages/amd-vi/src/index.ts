@@ -1,1 +1,40 @@
-export {};
+/**
+ * AMD-Vi: the hardware, bit exact, and Linux's driver for it.
+ *
+ * @packageDocumentation
+ */
+export { type DeviceRange, type DeviceSetting, type UnityMap } from "./driver/firmware.ts";
+export { type CachePolicy } from "./hardware/cache-policy.ts";
+export { type OpenPoints, defaultOpenPoints } from "./hardware/open-points.ts";
+export { commandName, commandOpcode, describeCommand } from "./layout/command-text.ts";
+export {
+  type IotlbTarget,
+  OPCODE,
+  type PagesTarget,
+  completePprRequest,
+  completionWaitInterrupt,
+  completionWaitStore,
+  invalidateDevtabEntry,
+  invalidateInterruptTable,
+  invalidateIommuAll,
+  invalidateIommuPages,
+  invalidateIotlbPages,
+} from "./layout/command.ts";
+export {
+  DTE_BYTES,
+  type DeviceTableEntry,
+  EMPTY_DTE,
+  decodeDte,
+  describeDte,
+  encodeDte,
+} from "./layout/device-table-entry.ts";
+export { describeEvent, eventName } from "./layout/event-text.ts";
+export { EVENT, type LogEvent, decodeEvent, encodeEvent } from "./layout/event.ts";
+export { type FeatureOptions, type Features, decodeFeatures, encodeFeatures } from "./layout/features.ts";
+export { decodeGcr3Entry, describeGcr3Entry, encodeGcr3Entry } from "./layout/gcr3-entry.ts";
+export { type HostLeaf, amdV1, encodeHostLeaf, encodeHostTable } from "./layout/host-page-table.ts";
+export { ALL_PAGES, type PageRange, decodePageRange, describePageRange, encodePageRange } from "./layout/page-range.ts";
+export { type PprLogEntry, decodePprEntry, encodePprEntry } from "./layout/ppr-log-entry.ts";
+export { type Words, fromQuadwords, quadwords } from "./layout/words.ts";
+export { AMD_ATS_SLOT, AMD_IOMMUS, type AmdViOptions, type AmdViUnit, amdvi } from "./plugin.ts";
+export { amdIdentityAtsOff, amdWithAnyTranslation } from "./policy.ts";

@@ -44,6 +44,8 @@ export interface Features {
   readonly snp: boolean;
   /** GCR3TRPMode, EFR2 bit 3. */
   readonly gcr3TrpMode: boolean;
+  /** NumIntRemapSup, EFR2 bits 9:8: 1 = up to 2048 interrupts per device. */
+  readonly interruptTables: number;
   /** HtRangeIgnore, EFR2 bit 11: the HyperTransport range is plain memory. */
   readonly htRangeIgnore: boolean;
 }
@@ -76,6 +78,7 @@ export function decodeFeatures(efr: bigint, efr2: bigint): Features {
     viommu: bit(efr, 55),
     snp: bit(efr, 63),
     gcr3TrpMode: bit(efr2, 3),
+    interruptTables: field(efr2, 9, 8),
     htRangeIgnore: bit(efr2, 11),
   };
 }

@@ -1,0 +1,219 @@
+import type { Op } from "@iommu-lab/core";
+import { KernelError, withLock } from "@iommu-lab/core";
+import { getBits } from "../layout/words.ts";
+import type { Words } from "../layout/words.ts";
+import { disableCapabilities, disablePri, enableAts, enablePasid, enablePri } from "./capabilities.ts";
+import type { DeviceData } from "./device-data.ts";
+import { freeGcr3Table, setupGcr3Table, updateGcr3 } from "./gcr3-table.ts";
+import { flushDomain } from "./invalidation.ts";
+import type { ProtectionDomain } from "./protection-domain.ts";
+import type { DriverState } from "./state.ts";
+
+/** The entry for what a device is bound to. Source: Linux 7.2 `set_dte_gcr3_table()`, `set_dte_passthrough()`, `set_dte_v1()`. */
+function entryFor(state: DriverState, device: DeviceData, domain: ProtectionDomain): Words {
+  const { rid, gcr3 } = device;
+  const common = { translationValid: true, read: true, write: true, iotlb: device.atsEnabled };
+  if (gcr3.table !== 0) {
+    return state.deviceTable.entryWith(rid, {
+      ...common,
+      guestValid: true,
+      guestIo: domain.mode === "v2",
+      glx: gcr3.glx,
+      gcr3Root: gcr3.table,
+      pageRequests: device.pageRequests,
+      domainId: gcr3.domainId,
+    });
+  }
+  const { domainId, table } = domain;
+  if (domain.mode === "v1" && table !== undefined) {
+    return state.deviceTable.entryWith(rid, { ...common, domainId, mode: table.format.levels, hostRoot: table.root });
+  }
+  return state.deviceTable.entryWith(rid, { ...common, domainId });
+}
+
+/** Writes the entry of a bound device. Source: Linux 7.2 `set_dte_entry()`. */
+export function* setDteEntry(state: DriverState, device: DeviceData, domain: ProtectionDomain): Op<void> {
+  const oldDomainId = getBits(state.deviceTable.read(device.rid), 79, 64);
+  yield* state.deviceTable.update(device, entryFor(state, device, domain));
+  if (oldDomainId !== 0) {
+    yield* state.deviceTable.flushDomainId(device.unit, oldDomainId);
+  }
+}
+
+/** Blocks a device: V alone, and what firmware wants to stay. Source: Linux 7.2 `clear_dte_entry()`. */
+export function clearDteEntry(state: DriverState, device: DeviceData): Op<void> {
+  return state.deviceTable.update(device, state.deviceTable.clearEntry(device.rid));
+}
+
+/** Source: Linux 7.2 `init_gcr3_table()`. */
+function* initGcr3Table(state: DriverState, device: DeviceData, domain: ProtectionDomain): Op<void> {
+  if (domain.type === "IDENTITY" && !device.pasidSupported) {
+    return;
+  }
+  setupGcr3Table(state, device, device.maxPasids > 0 ? device.maxPasids : 1);
+  if (domain.mode !== "v2" || domain.table === undefined) {
+    return;
+  }
+  try {
+    yield* updateGcr3(state, device, 0, domain.table.root);
+  } catch (error) {
+    if (error instanceof KernelError) {
+      freeGcr3Table(state, device);
+    }
+    throw error;
+  }
+}
+
+/** Source: Linux 7.2 `destroy_gcr3_table()`. */
+function* destroyGcr3Table(state: DriverState, device: DeviceData, domain: ProtectionDomain): Op<void> {
+  const { gcr3 } = device;
+  if (domain.mode === "v2") {
+    yield* updateGcr3(state, device, 0, undefined);
+  }
+  if (gcr3.table === 0) {
+    return;
+  }
+  if (gcr3.pasidCount > 0) {
+    state.decide(device.function.name, {
+      rule: "amd-gcr3-goes-with-rid-domain",
+      input: `${gcr3.pasidCount} PASIDs attached`,
+      answer: "GCR3 table freed",
+      reason: "the GCR3 table belongs to the RID's domain: attached PASIDs stay in the core's list and reach nothing",
+      source: "Linux 7.2 detach_device(), destroy_gcr3_table()",
+      basis: "source",
+    });
+  }
+  freeGcr3Table(state, device);
+}
+
+/** Whether ATS can be enabled at all; if not, the trace says why. Source: Linux 7.2 `pdev_enable_cap_ats()`. */
+export function atsPossible(state: DriverState, device: DeviceData): boolean {
+  if (state.iotlbSup && device.atsSupported) {
+    return true;
+  }
+  const reason = state.iotlbSup
+    ? "no ATS capability was recorded at probe: ATS is never enabled"
+    : "a unit lacks IotlbSup: ATS is never enabled";
+  state.decide(device.function.name, {
+    rule: "amd-ats-possible",
+    input: `IotlbSup=${state.iotlbSup ? 1 : 0}, recorded=${device.atsSupported}`,
+    answer: "ATS off",
+    reason,
+    source: "Linux 7.2 pdev_enable_cap_ats()",
+    basis: state.iotlbSup ? "recorded" : "source",
+  });
+  return false;
+}
+
+/** ATS, and with a GCR3 table PRI and its fault queue. Source: Linux 7.2 `attach_device()`, `amd_iommu_iopf_add_device()`. */
+export function* enableAtsAndPri(device: DeviceData, pageRequests: boolean): Op<void> {
+  yield* enableAts(device);
+  if (!pageRequests) {
+    return;
+  }
+  yield* enablePri(device);
+  if (device.priEnabled) {
+    if (device.unit.faultQueue) {
+      device.pageRequests = true;
+    } else {
+      yield* disablePri(device);
+    }
+  }
+}
+
+/**
+ * Binds a device that is bound to nothing: GCR3 table, PASID, ATS and PRI, then the DTE. ATS Enable is set before the DTE
+ * permits ATS.
+ *
+ * Source: Linux 7.2 `attach_device()`.
+ *
+ * @throws KernelError EBUSY, EINVAL, ENOSPC, ENOMEM; the device then stays blocked
+ */
+export function attachDevice(state: DriverState, device: DeviceData, domain: ProtectionDomain): Op<void> {
+  return withLock(device.mutex, function* () {
+    if (device.domain !== undefined) {
+      throw new KernelError("EBUSY", `${device.function.name} is attached already`);
+    }
+    domain.attachUnit(device.unit);
+    if (domain.svaCapable) {
+      try {
+        yield* initGcr3Table(state, device, domain);
+      } catch (error) {
+        if (error instanceof KernelError) {
+          domain.detachUnit(device.unit);
+        }
+        throw error;
+      }
+      yield* enablePasid(device);
+    }
+    device.domain = domain;
+    if (atsPossible(state, device) && state.wantsAts(device, "rid-attach", device.gcr3.pasidCount)) {
+      yield* enableAtsAndPri(device, domain.svaCapable);
+    }
+    yield domain.lock.exclusive;
+    domain.devices.unshift(device);
+    domain.lock.release();
+    yield* setDteEntry(state, device, domain);
+  });
+}
+
+/**
+ * Unbinds a device and blocks it: ATS, PASID and PRI off, then the DTE, then its domain is invalidated on IOTLBs and on the
+ * ATCs of others; its own ATC is not, because ATS is off by then. The GCR3 table goes, whatever PASIDs it holds.
+ *
+ * Source: Linux 7.2 `detach_device()`.
+ */
+export function detachDevice(state: DriverState, device: DeviceData): Op<void> {
+  return withLock(device.mutex, function* () {
+    const { domain } = device;
+    if (domain === undefined) {
+      state.warn("detach_device", `${device.function.name} is not attached`);
+      return;
+    }
+    device.pageRequests = false;
+    yield* disableCapabilities(device);
+    yield* clearDteEntry(state, device);
+    yield domain.lock.exclusive;
+    yield* flushDomain(domain, state.npCache);
+    domain.devices.splice(domain.devices.indexOf(device), 1);
+    domain.lock.release();
+    if (domain.svaCapable) {
+      yield* destroyGcr3Table(state, device, domain);
+    }
+    device.domain = undefined;
+    domain.detachUnit(device.unit);
+  });
+}
+
+/**
+ * Binds a device to a domain, through the blocked state when it is bound to another one.
+ *
+ * Source: Linux 7.2 `amd_iommu_attach_device()`.
+ *
+ * @throws KernelError as {@link attachDevice}
+ */
+export function* attachDomain(state: DriverState, device: DeviceData, domain: ProtectionDomain): Op<void> {
+  if (device.domain === domain) {
+    state.decide(device.function.name, {
+      rule: "amd-same-domain",
+      input: `bound to the same domain`,
+      answer: "nothing written",
+      reason: "the driver believes that the device is attached already: neither DTE nor ATS Enable is looked at",
+      source: "Linux 7.2 amd_iommu_attach_device()",
+      basis: "source",
+    });
+    return;
+  }
+  if (device.domain !== undefined) {
+    yield* detachDevice(state, device);
+  }
+  yield* attachDevice(state, device, domain);
+}
+
+/** Blocks a device. The DTE is cleared once more when it was bound. Source: Linux 7.2 `blocked_domain_attach_device()`. */
+export function* blockDevice(state: DriverState, device: DeviceData): Op<void> {
+  if (device.domain !== undefined) {
+    yield* detachDevice(state, device);
+  }
+  yield* withLock(device.mutex, () => clearDteEntry(state, device));
+}

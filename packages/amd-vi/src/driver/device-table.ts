@@ -1,0 +1,225 @@
+import type { Op } from "@iommu-lab/core";
+import { preempt } from "@iommu-lab/core";
+import type { Rid } from "@iommu-lab/pci";
+import { pciForEachDmaAlias } from "@iommu-lab/pci";
+import { invalidateDevtabEntry, invalidateIommuPages, invalidateIotlbPages } from "../layout/command.ts";
+import { DTE_BYTES, EMPTY_DTE, decodeDte, describeDte, encodeDte } from "../layout/device-table-entry.ts";
+import type { DeviceTableEntry } from "../layout/device-table-entry.ts";
+import { ALL_PAGES } from "../layout/page-range.ts";
+import type { Words } from "../layout/words.ts";
+import { getBits, quadwords, setBits } from "../layout/words.ts";
+import type { DeviceData } from "./device-data.ts";
+import type { FirmwareDescription } from "./firmware.ts";
+import { applySetting } from "./firmware.ts";
+import type { AmdUnit, DriverPorts } from "./unit.ts";
+
+const HALF = DTE_BYTES / 2;
+
+/** Finds or makes what is kept of a requester ID. Source: Linux 7.2 `find_dev_data()`. */
+export type FindDeviceData = (unit: AmdUnit, rid: Rid) => DeviceData;
+
+/**
+ * The device table of the PCI segment, and how the driver changes its entries: two stores of 128 bits each, in the order
+ * in which hardware never sees a valid half without the other, and an invalidation and a wait behind them.
+ *
+ * Source: Linux 7.2 drivers/iommu/amd/iommu.c.
+ */
+export class DeviceTable {
+  /** Physical address. */
+  readonly address: number;
+  /** Length in bytes. */
+  readonly bytes: number;
+  readonly #firmware: FirmwareDescription;
+  readonly #ports: DriverPorts;
+  readonly #find: FindDeviceData;
+
+  /** Allocates the table. Source: Linux 7.2 `alloc_pci_segment()`. */
+  constructor(firmware: FirmwareDescription, ports: DriverPorts, find: FindDeviceData) {
+    const needed = (firmware.lastDeviceId + 1) * DTE_BYTES;
+    this.bytes = Math.max(4096, 2 ** Math.ceil(Math.log2(needed)));
+    this.address = ports.memory.allocate(this.bytes, 4096, "amd-iommu", "device table");
+    this.#firmware = firmware;
+    this.#ports = ports;
+    this.#find = find;
+  }
+
+  /** Number of entries that firmware's device IDs use. */
+  get entries(): number {
+    return this.#firmware.lastDeviceId + 1;
+  }
+
+  /** The words of an entry as they are in memory. */
+  read(rid: Rid): Words {
+    const { memory } = this.#ports;
+    const words = new Uint32Array(DTE_BYTES / 4);
+    for (let index = 0; index < words.length; index += 1) {
+      words[index] = memory.load32(this.address + rid * DTE_BYTES + index * 4);
+    }
+    return words;
+  }
+
+  /**
+   * Sets the same bits in all entries, before any device uses them.
+   *
+   * Source: Linux 7.2 `init_device_table()`, `init_device_table_dma()`.
+   *
+   * @param quadword 0 … 3
+   */
+  *setInAll(quadword: number, bits: number, what: string): Op<void> {
+    const { memory, trace } = this.#ports;
+    yield preempt;
+    const event = trace.active
+      ? trace.emit("table:write", {
+          iommu: "amd-iommu",
+          kind: "device-table",
+          rid: 0,
+          address: this.address,
+          before: [],
+          after: [],
+          decoded: what,
+        })
+      : 0;
+    for (let rid = 0; rid < this.entries; rid += 1) {
+      const at = this.address + rid * DTE_BYTES + quadword * 8;
+      memory.store32(at, (memory.load32(at) | bits) >>> 0);
+      memory.noteWriter(at, event, 8);
+    }
+  }
+
+  /**
+   * The entry that every change starts from: V, and what firmware wants to stay.
+   *
+   * Source: Linux 7.2 `amd_iommu_make_clear_dte()`.
+   */
+  clearEntry(rid: Rid): Words {
+    const words = encodeDte({ ...EMPTY_DTE, valid: true });
+    applySetting(this.#firmware, rid, words);
+    return words;
+  }
+
+  /** {@link DeviceTable.clearEntry} with translation fields set. */
+  entryWith(rid: Rid, fields: Partial<DeviceTableEntry>): Words {
+    return encodeDte({ ...decodeDte(this.clearEntry(rid)), ...fields });
+  }
+
+  /** Writes an entry and makes the unit read it. Source: Linux 7.2 `amd_iommu_update_dte()`. */
+  *update(device: DeviceData, words: Words): Op<void> {
+    yield* this.#update256(device, words);
+    yield* this.cloneAliases(device);
+    yield* this.flush(device);
+    yield* device.unit.completionWait();
+  }
+
+  /**
+   * Gives the other requester IDs of a function's DMA the same entry.
+   *
+   * Source: Linux 7.2 `clone_aliases()`, `clone_alias()`.
+   */
+  *cloneAliases(device: DeviceData): Op<void> {
+    for (const { rid } of pciForEachDmaAlias(device.function)) {
+      if (rid !== device.rid) {
+        yield* this.#update256(this.#find(device.unit, rid), this.read(device.rid));
+      }
+    }
+  }
+
+  /**
+   * Queues INVALIDATE_DEVTAB_ENTRY for all requester IDs of a function, and for its ATC when ATS is on; waits for nothing.
+   *
+   * Source: Linux 7.2 `device_flush_dte()`.
+   */
+  *flush(device: DeviceData): Op<void> {
+    const { unit } = device;
+    for (const { rid } of pciForEachDmaAlias(device.function)) {
+      if (!(yield* unit.queue(invalidateDevtabEntry(rid)))) {
+        return;
+      }
+    }
+    if (device.atsEnabled) {
+      yield* unit.queue(invalidateIotlbPages(iotlbOf(device), 0, ALL_PAGES));
+    }
+  }
+
+  /** Invalidates a domain ID that an entry had before. Source: Linux 7.2 `amd_iommu_flush_tlb_domid()`. */
+  *flushDomainId(unit: AmdUnit, domainId: number): Op<void> {
+    yield* unit.queue(invalidateIommuPages({ domainId }, 0, ALL_PAGES, true));
+    yield* unit.completionWait();
+  }
+
+  /**
+   * Source: Linux 7.2 `update_dte256()`. Interrupt fields stay as they are in memory.
+   */
+  *#update256(device: DeviceData, words: Words): Op<void> {
+    yield device.dteLock.exclusive;
+    const now = decodeDte(this.read(device.rid));
+    const next = decodeDte(words);
+    if (!now.valid || (next.valid && !now.guestValid)) {
+      yield* this.#storeUpper(device, words);
+      yield* this.#storeLower(device, words);
+      yield* this.#flushSync(device);
+    } else if (!next.valid || !next.guestValid) {
+      yield* this.#storeLower(device, words);
+      yield* this.#storeUpper(device, words);
+      yield* this.#flushSync(device);
+    } else if (now.guestPagingMode === next.guestPagingMode) {
+      yield* this.#storeLower(device, words);
+    } else {
+      yield* this.#storeLower(device, new Uint32Array(DTE_BYTES / 4));
+      yield* this.#flushSync(device);
+      yield* this.#storeUpper(device, words);
+      yield* this.#storeLower(device, words);
+      yield* this.#flushSync(device);
+    }
+    device.dteLock.release();
+  }
+
+  *#flushSync(device: DeviceData): Op<void> {
+    if (yield* device.unit.queue(invalidateDevtabEntry(device.rid))) {
+      yield* device.unit.completionWait();
+    }
+  }
+
+  *#storeLower(device: DeviceData, words: Words): Op<void> {
+    yield preempt;
+    this.#store(device, 0, words);
+  }
+
+  *#storeUpper(device: DeviceData, words: Words): Op<void> {
+    yield preempt;
+    const now = this.read(device.rid);
+    const upper = Uint32Array.from(words);
+    upper[4] = now[4] ?? 0;
+    upper[5] = now[5] ?? 0;
+    setBits(upper, 183, 180, getBits(words, 183, 180));
+    this.#store(device, HALF, upper);
+  }
+
+  /** 128 bits at once. */
+  #store(device: DeviceData, offset: number, words: Words): void {
+    const { memory, trace } = this.#ports;
+    const address = this.address + device.rid * DTE_BYTES;
+    const before = trace.active ? quadwords(this.read(device.rid)) : [];
+    const first = offset / 4;
+    memory.store64(address + offset, words[first] ?? 0, words[first + 1] ?? 0);
+    memory.store64(address + offset + 8, words[first + 2] ?? 0, words[first + 3] ?? 0);
+    if (!trace.active) {
+      return;
+    }
+    const after = this.read(device.rid);
+    if (quadwords(after).every((word, index) => word === before[index])) {
+      return;
+    }
+    const fields = { iommu: device.unit.name, kind: "dte", rid: device.rid, address, before };
+    const event = trace.emit("table:write", { ...fields, after: quadwords(after), decoded: describeDte(after) });
+    memory.noteWriter(address + offset, event, HALF);
+  }
+}
+
+/** The target of INVALIDATE_IOTLB_PAGES for a device. */
+export function iotlbOf(
+  device: DeviceData,
+  pasid?: number,
+): { deviceId: Rid; queueId: Rid; maxPending: number; pasid?: number } {
+  const target = { deviceId: device.rid, queueId: device.rid, maxPending: device.atsQueueDepth };
+  return pasid === undefined ? target : { ...target, pasid };
+}

@@ -1,0 +1,75 @@
+import type { Device, Op } from "@iommu-lab/core";
+import { KernelError } from "@iommu-lab/core";
+import type { PciDev } from "@iommu-lab/pci";
+import { pciDev, pciMaxPasids, pciPrepareAts } from "@iommu-lab/pci";
+import { recordCapabilities, succeeds } from "./capabilities.ts";
+import type { DeviceData } from "./device-data.ts";
+import type { DriverState } from "./state.ts";
+
+const PAGE_SHIFT = 12;
+
+/**
+ * Records what the device can do, if it may be used: pass-through is the default or isolation is not forced, and the units
+ * have GT, PPR, GIoSup and EPHSup. Without that the device never gets ATS, PASID or PRI.
+ *
+ * Source: Linux 7.2 `iommu_init_device()`, `amd_iommu_gt_ppr_supported()`.
+ */
+function recordFlags(state: DriverState, data: DeviceData, dev: PciDev): void {
+  const { features, commandLine, gtPprSupported } = state;
+  const permitted = commandLine.passthroughDefault || !commandLine.forceIsolation;
+  if (permitted && gtPprSupported) {
+    recordCapabilities(data, dev);
+  }
+  const names: readonly (readonly [string, boolean])[] = [
+    ["GT", features.gt],
+    ["PPR", features.ppr],
+    ["GIoSup", features.gio],
+    ["EPHSup", features.eph],
+  ];
+  const missing = names.filter(([, has]) => !has).map(([name]) => name);
+  const found = [data.atsSupported && "ATS", data.priSupported && "PRI", data.pasidSupported && "PASID"];
+  const recorded = found.filter((name) => name !== false).join(", ") || "nothing";
+  state.decide(dev.name, {
+    rule: "amd-capability-gate",
+    input: `missing: ${missing.join(", ") || "none"}; force_isolation=${commandLine.forceIsolation}, passthrough=${commandLine.passthroughDefault}`,
+    answer: recorded,
+    reason: !gtPprSupported
+      ? `the units lack ${missing.join(", ")}: no ATS, PASID or PRI for any device`
+      : permitted
+        ? "capabilities of the device are recorded"
+        : "isolation is forced: capabilities of the device are ignored",
+    source: "Linux 7.2 iommu_init_device(), amd_iommu_gt_ppr_supported()",
+    basis: permitted ? "recorded" : "source",
+  });
+}
+
+/**
+ * Takes a device in: what is kept of its requester ID, entries of its aliases, capabilities, STU.
+ *
+ * Source: Linux 7.2 `amd_iommu_probe_device()`.
+ *
+ * @throws KernelError ENODEV when no unit serves it, or the units cannot translate at all
+ */
+export function* probeDevice(state: DriverState, device: Device): Op<void> {
+  const dev = pciDev(device);
+  const unit = state.unitOf(dev.rid);
+  if (unit === undefined) {
+    throw new KernelError("ENODEV", `no AMD-Vi unit serves ${dev.name}`);
+  }
+  if (state.probed(device) !== undefined) {
+    return;
+  }
+  const data = state.find(unit, dev.rid);
+  data.dev = dev;
+  state.setProbed(device, data);
+  yield* state.deviceTable.cloneAliases(data);
+  recordFlags(state, data, dev);
+  if (state.pasidSupported && data.pasidSupported) {
+    data.maxPasids = Math.min(unit.maxPasids, pciMaxPasids(dev));
+  }
+  if (state.pageTable === "none") {
+    throw new KernelError("ENODEV", "DMA translation not supported by the IOMMU");
+  }
+  yield* unit.completionWait();
+  yield* succeeds(pciPrepareAts(dev, PAGE_SHIFT));
+}

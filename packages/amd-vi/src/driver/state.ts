@@ -1,0 +1,161 @@
+import type { Basis, Device, IommuCore } from "@iommu-lab/core";
+import type { AtsEvent, AtsPolicy, Rid } from "@iommu-lab/pci";
+import { pciAtsRequired } from "@iommu-lab/pci";
+import type { Features } from "../layout/features.ts";
+import { decodeFeatures } from "../layout/features.ts";
+import type { AmdCommandLine } from "./command-line.ts";
+import { DeviceData } from "./device-data.ts";
+import { DeviceTable } from "./device-table.ts";
+import { DomainIds } from "./domain-ids.ts";
+import type { FirmwareDescription } from "./firmware.ts";
+import { inRange } from "./firmware.ts";
+import type { Gcr3Owner } from "./gcr3-table.ts";
+import { AmdUnit } from "./unit.ts";
+import type { DriverPorts } from "./unit.ts";
+
+/** What a driver is made from. */
+export interface DriverSetup {
+  readonly ports: DriverPorts;
+  readonly core: IommuCore;
+  readonly commandLine: AmdCommandLine;
+  readonly firmware: FirmwareDescription;
+  readonly policy: AtsPolicy;
+}
+
+/** A rule that was asked, for the trace. */
+export interface Decision {
+  readonly rule: string;
+  readonly input: string;
+  readonly answer: string;
+  readonly reason: string;
+  readonly source: string;
+  readonly basis: Basis;
+}
+
+/** The driver's variables that belong to no single device or domain. */
+export class DriverState implements Gcr3Owner {
+  readonly ports: DriverPorts;
+  readonly core: IommuCore;
+  readonly commandLine: AmdCommandLine;
+  readonly firmware: FirmwareDescription;
+  readonly policy: AtsPolicy;
+  readonly units: readonly AmdUnit[];
+  readonly domainIds: DomainIds = new DomainIds();
+  readonly deviceTable: DeviceTable;
+  /** `amd_iommu_efr` and `amd_iommu_efr2`: what all units have. */
+  features: Features = decodeFeatures(0n, 0n);
+  /** `amd_iommu_max_glx_val`: -1 before a unit told. */
+  maxGlx = -1;
+  /** `amd_iommu_iotlb_sup`: all units have IotlbSup. */
+  iotlbSup = true;
+  /** `amd_iommu_np_cache`. */
+  npCache = false;
+  /** `iommu_dma_strict`, as far as this driver sets it. */
+  strict = false;
+  /** `amd_iommu_pgtable`. */
+  pageTable: "v1" | "v2" | "none";
+  readonly #data = new Map<Rid, DeviceData>();
+  readonly #probed = new Map<Device, DeviceData>();
+
+  constructor(setup: DriverSetup) {
+    this.ports = setup.ports;
+    this.core = setup.core;
+    this.commandLine = setup.commandLine;
+    this.firmware = setup.firmware;
+    this.policy = setup.policy;
+    this.pageTable = setup.commandLine.pageTable;
+    this.units = setup.firmware.units.map((description, index) => new AmdUnit(index, description, setup.ports));
+    this.deviceTable = new DeviceTable(setup.firmware, setup.ports, (unit, rid) => this.find(unit, rid));
+  }
+
+  /** The unit that serves a requester ID. Source: Linux 7.2 `rlookup_amd_iommu()`, `check_device()`. */
+  unitOf(rid: Rid): AmdUnit | undefined {
+    if (rid > this.firmware.lastDeviceId) {
+      return undefined;
+    }
+    return this.units.find(
+      ({ description }) => rid !== description.deviceId && description.devices.some((range) => inRange(range, rid)),
+    );
+  }
+
+  /** What is kept of a requester ID, made when there is nothing. Source: Linux 7.2 `find_dev_data()`. */
+  find(unit: AmdUnit, rid: Rid): DeviceData {
+    const known = this.#data.get(rid);
+    if (known !== undefined) {
+      return known;
+    }
+    const created = new DeviceData(rid, unit);
+    this.#data.set(rid, created);
+    return created;
+  }
+
+  /** What a probed device has (`dev_iommu_priv_get()`). */
+  probed(device: Device): DeviceData | undefined {
+    return this.#probed.get(device);
+  }
+
+  /** {@link DriverState.probed}. @throws Error for a device that was not probed */
+  dataOf(device: Device): DeviceData {
+    const data = this.#probed.get(device);
+    if (data === undefined) {
+      throw new Error(`${device.name} was not probed by the AMD driver`);
+    }
+    return data;
+  }
+
+  /** A device was probed. */
+  setProbed(device: Device, data: DeviceData): void {
+    this.#probed.set(device, data);
+  }
+
+  /** A device is gone; what is kept of its requester ID stays. */
+  forget(device: Device): void {
+    this.#probed.delete(device);
+  }
+
+  /** Source: Linux 7.2 `amd_iommu_v2_pgtbl_supported()`. */
+  get v2Supported(): boolean {
+    return this.features.gio && this.features.gt;
+  }
+
+  /** Source: Linux 7.2 `amd_iommu_gt_ppr_supported()`. */
+  get gtPprSupported(): boolean {
+    return this.v2Supported && this.features.ppr && this.features.eph;
+  }
+
+  /** Source: Linux 7.2 `amd_iommu_pasid_supported()`, on CPUs with 4-level tables and without SNP. */
+  get pasidSupported(): boolean {
+    return this.gtPprSupported;
+  }
+
+  /** Tells the trace that a rule was asked. */
+  decide(device: string, decision: Decision): void {
+    const { trace } = this.ports;
+    if (trace.active) {
+      trace.emit("decision", { device, ...decision });
+    }
+  }
+
+  /** The kernel's WARN. */
+  warn(where: string, what: string): void {
+    const { trace } = this.ports;
+    if (trace.active) {
+      trace.emit("warn", { where, what });
+    }
+  }
+
+  /** Asks the policy whether ATS is wanted for a device after an event. */
+  wantsAts(data: DeviceData, event: AtsEvent, livePasids: number): boolean {
+    const { policy } = this;
+    const dev = data.function;
+    const ridDomain = data.domain?.type ?? "BLOCKED";
+    const state = { ridDomain, livePasids, required: pciAtsRequired(dev) };
+    const wanted = policy.wants(event, state);
+    const input = `${event}, RID on ${ridDomain}, ${livePasids} PASIDs`;
+    const answer = wanted ? "ATS on" : "ATS off";
+    const { source } = policy;
+    const basis = policy.basis(event, state);
+    this.decide(dev.name, { rule: policy.id, input, answer, reason: `${answer} after ${input}`, source, basis });
+    return wanted;
+  }
+}

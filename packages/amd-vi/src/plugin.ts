@@ -1,0 +1,215 @@
+import type { Digestible, KernelProfile, MmioRegion, Op, PlatformHost, Plugin, Token } from "@iommu-lab/core";
+import { BOOT, CLOCK, IOMMU_CORE, InputError, KERNEL, MEMORY, MMIO, SCHEDULER, TRACE, token } from "@iommu-lab/core";
+import type { AtsPolicy, IommuHardware, Rid } from "@iommu-lab/pci";
+import { FABRIC, TOPOLOGY } from "@iommu-lab/pci";
+import { parseCommandLine } from "./driver/command-line.ts";
+import { AmdIommuDriver } from "./driver/driver.ts";
+import { EventThread } from "./driver/event-thread.ts";
+import type { DeviceRange, DeviceSetting, UnitDescription, UnityMap } from "./driver/firmware.ts";
+import { inRange } from "./driver/firmware.ts";
+import { initUnits } from "./driver/init.ts";
+import { DriverState } from "./driver/state.ts";
+import { AmdIommu } from "./hardware/amd-iommu.ts";
+import type { CachePolicy } from "./hardware/cache-policy.ts";
+import type { OpenPoints } from "./hardware/open-points.ts";
+import { defaultOpenPoints } from "./hardware/open-points.ts";
+import type { FeatureOptions } from "./layout/features.ts";
+import { encodeFeatures } from "./layout/features.ts";
+import { CAP_EFR_SUP, CAP_IOTLB_SUP, CAP_NP_CACHE, WINDOW_BYTES, WINDOW_BYTES_COUNTERS } from "./layout/registers.ts";
+import { amdWithAnyTranslation } from "./policy.ts";
+
+/** A unit as others see it: it judges requests, has registers, and can be digested. */
+export type AmdViUnit = IommuHardware & MmioRegion & Digestible;
+
+/** The units of a platform, in the order of the options of {@link amdvi}. */
+export const AMD_IOMMUS: Token<readonly AmdViUnit[]> = token("amd-vi.units");
+/** Name of the kernel profile's slot that replaces the ATS policy. */
+export const AMD_ATS_SLOT = "ats:amd-vi";
+
+/** What a machine with AMD-Vi has. Features by name count only without `efr`. */
+export interface AmdViOptions extends FeatureOptions {
+  /** EFR as recorded, instead of features by name. */
+  readonly efr?: bigint;
+  /** EFR2 as recorded. Default 0. */
+  readonly efr2?: bigint;
+  /** EFR in the firmware table when it differs from the register; it counts. */
+  readonly ivhdEfr?: bigint;
+  /** Physical address of the registers, a multiple of 16 KiB. Default 0xfd200000. */
+  readonly base?: number;
+  /** Device ID of the unit itself. Default 0x0002 (00:00.2). */
+  readonly deviceId?: Rid;
+  /** IVHD flags: 0 HtTunEn, 1 PassPW, 2 ResPassPW, 3 Isoc. Default 0x30. */
+  readonly ivhdFlags?: number;
+  /** IotlbSup of the capability header. Default true. */
+  readonly iotlbSup?: boolean;
+  /** NpCache of the capability header, as hypervisors set it; the kernel is then strict. Default false. */
+  readonly npCache?: boolean;
+  /** Devices the unit serves. Default all. */
+  readonly devices?: readonly DeviceRange[];
+  /** Memory that firmware wants devices to reach 1:1 (IVMD). */
+  readonly unityMaps?: readonly UnityMap[];
+  /** Setting bytes of IVHD device entries. */
+  readonly settings?: readonly DeviceSetting[];
+  /** Which results the unit keeps. Default `keep-all`. */
+  readonly caches?: CachePolicy;
+  /** Choices where sources disagree. */
+  readonly open?: Partial<OpenPoints>;
+}
+
+const EVERY_DEVICE: readonly DeviceRange[] = [{ first: 0, last: 0xffff }];
+const DEFAULT_BASE = 0xfd200000;
+const DEFAULT_DEVICE = 0x0002;
+const DEFAULT_FLAGS = 0x30;
+const SUBORDINATE_BUS = 0x1a;
+
+/** One unit as silicon and as firmware sees it. */
+interface UnitPlan {
+  readonly name: string;
+  readonly options: AmdViOptions;
+  readonly base: number;
+  readonly efr: bigint;
+  readonly efr2: bigint;
+  readonly devices: readonly DeviceRange[];
+}
+
+function plan(options: AmdViOptions, index: number): UnitPlan {
+  const base = options.base ?? DEFAULT_BASE + index * WINDOW_BYTES_COUNTERS;
+  if (!Number.isInteger(base) || base < 0 || base % WINDOW_BYTES !== 0) {
+    throw new InputError(`AMD-Vi: base 0x${base.toString(16)}: expected a multiple of 0x${WINDOW_BYTES.toString(16)}`);
+  }
+  return {
+    name: `ivhd${index}`,
+    options,
+    base,
+    efr: options.efr ?? encodeFeatures(options),
+    efr2: options.efr2 ?? 0n,
+    devices: options.devices ?? EVERY_DEVICE,
+  };
+}
+
+/**
+ * AMD-Vi hardware, and Linux's driver for it. The default unit has GT, PPR, GIoSup and EPHSup, without which Linux 7.2
+ * enables no ATS.
+ *
+ * @param options the unit
+ * @param more further units, each with `devices` of its own
+ * @throws InputError for numbers out of range
+ * @example
+ * ```ts
+ * const platform = createPlatform({ kernel: linux("7.2"), plugins: [pci(topology), amdvi({ pasidBits: 16 })] });
+ * ```
+ */
+export function amdvi(options: AmdViOptions = {}, ...more: readonly AmdViOptions[]): Plugin {
+  const plans = [options, ...more].map((one, index) => plan(one, index));
+  return {
+    name: "amd-vi",
+    register(host) {
+      host.provide(AMD_IOMMUS, () => powerOn(host, plans));
+      host.add(BOOT, {
+        name: "amd-vi power on",
+        order: 100,
+        // oxlint-disable-next-line require-yield
+        *run() {
+          host.get(AMD_IOMMUS);
+        },
+      });
+      host.add(BOOT, { name: "amd-iommu", order: 300, run: () => boot(host, plans) });
+    },
+  };
+}
+
+/** Places the registers of all units, and puts the units between root complex and memory. */
+function powerOn(host: PlatformHost, plans: readonly UnitPlan[]): readonly AmdViUnit[] {
+  const scheduler = host.get(SCHEDULER);
+  const root = host.get(FABRIC);
+  const [memory, mmio, trace, clock] = [host.get(MEMORY), host.get(MMIO), host.get(TRACE), host.get(CLOCK)];
+  return plans.map(({ name, options, base, efr, efr2, devices }) => {
+    const thread = new EventThread(name, base, memory, mmio);
+    const unit = new AmdIommu(
+      {
+        name,
+        efr,
+        efr2,
+        iotlbSup: options.iotlbSup ?? true,
+        npCache: options.npCache ?? false,
+        caches: options.caches ?? "keep-all",
+        open: { ...defaultOpenPoints, ...options.open },
+      },
+      { memory, clock, trace, root, interrupt: thread },
+    );
+    mmio.map(base, unit.features.counters ? WINDOW_BYTES_COUNTERS : WINDOW_BYTES, unit);
+    root.attachIommu(unit, (rid) => devices.some((range) => inRange(range, rid)));
+    for (const engine of [...unit.engines, thread]) {
+      scheduler.addEngine(engine);
+    }
+    return unit;
+  });
+}
+
+/** The largest device ID that firmware would name on this machine. */
+function lastDeviceId(host: PlatformHost): Rid {
+  const topology = host.get(TOPOLOGY);
+  const own = [...topology.ports, ...topology.endpoints].map(({ rid }) => rid >>> 8);
+  const below = topology.ports.map(({ config }) => config.read8(SUBORDINATE_BUS));
+  return (Math.max(0, ...own, ...below) << 8) | 0xff;
+}
+
+function describe({ options, base, efr, efr2, devices }: UnitPlan): UnitDescription {
+  const iotlbSup = options.iotlbSup ?? true;
+  const npCache = options.npCache ?? false;
+  return {
+    base,
+    deviceId: options.deviceId ?? DEFAULT_DEVICE,
+    flags: options.ivhdFlags ?? DEFAULT_FLAGS,
+    efr: { efr: options.ivhdEfr ?? efr, efr2 },
+    capability: CAP_EFR_SUP | (iotlbSup ? CAP_IOTLB_SUP : 0) | (npCache ? CAP_NP_CACHE : 0),
+    devices,
+  };
+}
+
+function* boot(host: PlatformHost, plans: readonly UnitPlan[]): Op<void> {
+  const kernel = host.get(KERNEL);
+  const commandLine = parseCommandLine(kernel);
+  const policy = atsPolicyOf(kernel);
+  if (commandLine.off) {
+    return;
+  }
+  const state = new DriverState({
+    ports: { memory: host.get(MEMORY), mmio: host.get(MMIO), trace: host.get(TRACE) },
+    core: host.get(IOMMU_CORE),
+    commandLine,
+    firmware: {
+      units: plans.map((one) => describe(one)),
+      unityMaps: plans.flatMap(({ options }) => options.unityMaps ?? []),
+      settings: plans.flatMap(({ options }) => options.settings ?? []),
+      lastDeviceId: lastDeviceId(host),
+    },
+    policy,
+  });
+  yield* initUnits(state, () => new AmdIommuDriver(state));
+}
+
+/** The ATS policy in force. @throws InputError when the slot holds something else */
+function atsPolicyOf(kernel: KernelProfile): AtsPolicy {
+  const slot = kernel.slots[AMD_ATS_SLOT];
+  if (slot === undefined) {
+    return amdWithAnyTranslation;
+  }
+  if (!isAtsPolicy(slot)) {
+    throw new InputError(`slot ${AMD_ATS_SLOT}: expected an ATS policy with id, source, wants and basis`);
+  }
+  return slot;
+}
+
+function isAtsPolicy(value: unknown): value is AtsPolicy {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "id" in value &&
+    "source" in value &&
+    "wants" in value &&
+    typeof value.wants === "function" &&
+    "basis" in value &&
+    typeof value.basis === "function"
+  );
+}
