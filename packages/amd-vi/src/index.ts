@@ -4,12 +4,13 @@
  * @packageDocumentation
  */
 export { type DeviceRange, type DeviceSetting, type UnityMap } from "./driver/firmware.ts";
+export { AmdIommu, type AmdIommuOptions, type AmdIommuPorts } from "./hardware/amd-iommu.ts";
 export { type CachePolicy } from "./hardware/cache-policy.ts";
 export { type OpenPoints, defaultOpenPoints } from "./hardware/open-points.ts";
-export { commandName, commandOpcode, describeCommand } from "./layout/command-text.ts";
+export { type InterruptLine } from "./interrupt.ts";
+export { commandName, commandOpcode, describeCommand, iotlbPasid } from "./layout/command-text.ts";
 export {
   type IotlbTarget,
-  OPCODE,
   type PagesTarget,
   completePprRequest,
   completionWaitInterrupt,
@@ -29,12 +30,44 @@ export {
   encodeDte,
 } from "./layout/device-table-entry.ts";
 export { describeEvent, eventName } from "./layout/event-text.ts";
-export { EVENT, type LogEvent, decodeEvent, encodeEvent } from "./layout/event.ts";
+export {
+  EVENT,
+  EVENT_GN,
+  EVENT_I,
+  EVENT_NX,
+  EVENT_PE,
+  EVENT_PR,
+  EVENT_RW,
+  EVENT_RZ,
+  EVENT_TR,
+  EVENT_US,
+  type LogEvent,
+  decodeEvent,
+  encodeEvent,
+  encodeInvalidPprRequest,
+  eventType,
+} from "./layout/event.ts";
 export { type FeatureOptions, type Features, decodeFeatures, encodeFeatures } from "./layout/features.ts";
-export { decodeGcr3Entry, describeGcr3Entry, encodeGcr3Entry } from "./layout/gcr3-entry.ts";
-export { type HostLeaf, amdV1, encodeHostLeaf, encodeHostTable } from "./layout/host-page-table.ts";
+export { decodeGcr3Entry, describeGcr3Entry, encodeGcr3Entry, gcr3Capacity, gcr3Index } from "./layout/gcr3-entry.ts";
+export {
+  type HostLeaf,
+  amdV1,
+  codedSizeLog2,
+  defaultSizeLog2,
+  encodeHostLeaf,
+  encodeHostTable,
+  hostAddress,
+} from "./layout/host-page-table.ts";
 export { ALL_PAGES, type PageRange, decodePageRange, describePageRange, encodePageRange } from "./layout/page-range.ts";
 export { type PprLogEntry, decodePprEntry, encodePprEntry } from "./layout/ppr-log-entry.ts";
+export {
+  CONTROL_BIT,
+  decodeBufferBase,
+  decodeDeviceTableBase,
+  encodeBufferBase,
+  encodeDeviceTableBase,
+  invalidationTimeout,
+} from "./layout/registers.ts";
 export { type Words, fromQuadwords, quadwords } from "./layout/words.ts";
-export { AMD_ATS_SLOT, AMD_IOMMUS, type AmdViOptions, type AmdViUnit, amdvi } from "./plugin.ts";
+export { AMD_ATS_SLOT, AMD_IOMMUS, type AmdViOptions, amdvi } from "./plugin.ts";
 export { amdIdentityAtsOff, amdWithAnyTranslation } from "./policy.ts";

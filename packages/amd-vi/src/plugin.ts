@@ -1,6 +1,6 @@
-import type { Digestible, KernelProfile, MmioRegion, Op, PlatformHost, Plugin, Token } from "@iommu-lab/core";
+import type { KernelProfile, Op, PlatformHost, Plugin, Token } from "@iommu-lab/core";
 import { BOOT, CLOCK, IOMMU_CORE, InputError, KERNEL, MEMORY, MMIO, SCHEDULER, TRACE, token } from "@iommu-lab/core";
-import type { AtsPolicy, IommuHardware, Rid } from "@iommu-lab/pci";
+import type { AtsPolicy, Rid } from "@iommu-lab/pci";
 import { FABRIC, TOPOLOGY } from "@iommu-lab/pci";
 import { parseCommandLine } from "./driver/command-line.ts";
 import { AmdIommuDriver } from "./driver/driver.ts";
@@ -18,11 +18,8 @@ import { encodeFeatures } from "./layout/features.ts";
 import { CAP_EFR_SUP, CAP_IOTLB_SUP, CAP_NP_CACHE, WINDOW_BYTES, WINDOW_BYTES_COUNTERS } from "./layout/registers.ts";
 import { amdWithAnyTranslation } from "./policy.ts";
 
-/** A unit as others see it: it judges requests, has registers, and can be digested. */
-export type AmdViUnit = IommuHardware & MmioRegion & Digestible;
-
 /** The units of a platform, in the order of the options of {@link amdvi}. */
-export const AMD_IOMMUS: Token<readonly AmdViUnit[]> = token("amd-vi.units");
+export const AMD_IOMMUS: Token<readonly AmdIommu[]> = token("amd-vi.units");
 /** Name of the kernel profile's slot that replaces the ATS policy. */
 export const AMD_ATS_SLOT = "ats:amd-vi";
 
@@ -119,7 +116,7 @@ export function amdvi(options: AmdViOptions = {}, ...more: readonly AmdViOptions
 }
 
 /** Places the registers of all units, and puts the units between root complex and memory. */
-function powerOn(host: PlatformHost, plans: readonly UnitPlan[]): readonly AmdViUnit[] {
+function powerOn(host: PlatformHost, plans: readonly UnitPlan[]): readonly AmdIommu[] {
   const scheduler = host.get(SCHEDULER);
   const root = host.get(FABRIC);
   const [memory, mmio, trace, clock] = [host.get(MEMORY), host.get(MMIO), host.get(TRACE), host.get(CLOCK)];

@@ -59,6 +59,29 @@ export class DeviceTable {
   }
 
   /**
+   * Puts what firmware wants to stay into the entries, before any device uses them; later changes take the interrupt half
+   * from memory.
+   *
+   * Source: Linux 7.2 `set_dev_entry_from_acpi_range()`.
+   */
+  *applySettings(): Op<void> {
+    const { memory } = this.#ports;
+    const { settings } = this.#firmware;
+    if (settings.length > 0) {
+      yield preempt;
+    }
+    for (const { first, last } of settings) {
+      for (let rid = first; rid <= Math.min(last, this.entries - 1); rid += 1) {
+        const words = new Uint32Array(DTE_BYTES / 4);
+        applySetting(this.#firmware, rid, words);
+        for (const [index, word] of words.entries()) {
+          memory.store32(this.address + rid * DTE_BYTES + index * 4, word);
+        }
+      }
+    }
+  }
+
+  /**
    * Sets the same bits in all entries, before any device uses them.
    *
    * Source: Linux 7.2 `init_device_table()`, `init_device_table_dma()`.

@@ -84,6 +84,7 @@ export function* initUnits(state: DriverState, makeDriver: () => AmdIommuDriver)
   for (const unit of units) {
     yield* disable(unit);
   }
+  yield* state.deviceTable.applySettings();
   if (state.commandLine.interruptRemapping) {
     yield* state.deviceTable.setInAll(2, 1, "all entries: IV, interrupts aborted");
   }

@@ -55,18 +55,12 @@ export class AmdIommu implements IommuHardware, MmioRegion, Digestible {
   readonly name: string;
   /** EFR and EFR2, taken apart. */
   readonly features: Features;
-  /** The Control register. */
-  readonly control: ControlRegister = new ControlRegister();
-  /** The device table, and what is remembered of it. */
-  readonly table: DeviceTable;
-  /** Translations that are remembered. */
-  readonly iotlb: IoTlb;
-  /** The event log. */
-  readonly events: LogBuffer;
-  /** The PPR log. */
-  readonly requests: LogBuffer;
-  /** The command buffer. */
-  readonly commands: CommandProcessor;
+  readonly #control = new ControlRegister();
+  readonly #table: DeviceTable;
+  readonly #iotlb: IoTlb;
+  readonly #events: LogBuffer;
+  readonly #requests: LogBuffer;
+  readonly #commands: CommandProcessor;
   readonly #exclusion = new ExclusionRange();
   readonly #port: RequestPort;
   readonly #pageRequests: PageRequestPort;
@@ -75,28 +69,33 @@ export class AmdIommu implements IommuHardware, MmioRegion, Digestible {
   constructor(options: AmdIommuOptions, ports: AmdIommuPorts) {
     const { memory, clock, trace, root, interrupt } = ports;
     const { efr, efr2, iotlbSup, open } = options;
-    const { control } = this;
-    this.name = options.name;
-    this.features = decodeFeatures(efr, efr2);
-    this.table = new DeviceTable(memory, this.features, options.caches, () => control.has(CONTROL_BIT.GTEn));
-    this.iotlb = new IoTlb(options.caches);
-    this.events = new LogBuffer({
+    const features = decodeFeatures(efr, efr2);
+    const control = this.#control;
+    const exclusion = this.#exclusion;
+    const table = new DeviceTable(memory, features, options.caches, () => control.has(CONTROL_BIT.GTEn));
+    const iotlb = new IoTlb(options.caches);
+    const events = new LogBuffer({
       memory,
       interrupt,
       enabled: () => control.enabled && control.has(CONTROL_BIT.EventLogEn),
       interruptEnabled: () => control.has(CONTROL_BIT.EventIntEn),
     });
-    this.requests = new LogBuffer({
+    const requests = new LogBuffer({
       memory,
       interrupt,
       enabled: () => control.enabled && control.has(CONTROL_BIT.PPRLogEn),
       interruptEnabled: () => control.has(CONTROL_BIT.PPRIntEn),
     });
-    const { table, iotlb, events, requests, features } = this;
-    const exclusion = this.#exclusion;
-    const capabilities = { features, iotlbSup, prefetch: (efr & 1n) === 1n };
+    this.name = options.name;
+    this.features = features;
+    this.#table = table;
+    this.#iotlb = iotlb;
+    this.#events = events;
+    this.#requests = requests;
     const shared = { unit: this, memory, clock, trace, root, interrupt, control, table, iotlb, events, open };
-    this.commands = new CommandProcessor({ ...shared, capabilities });
+    const capabilities = { features, iotlbSup, prefetch: (efr & 1n) === 1n };
+    const commands = new CommandProcessor({ ...shared, capabilities });
+    this.#commands = commands;
     this.#port = new RequestPort({
       control,
       table,
@@ -107,13 +106,23 @@ export class AmdIommu implements IommuHardware, MmioRegion, Digestible {
       hostLevels: hostLevels(features),
     });
     this.#pageRequests = new PageRequestPort({ unit: this, control, table, root, events, requests });
-    const registers = { control, table, commands: this.commands, events, requests, exclusion };
+    const registers = { control, table, commands, events, requests, exclusion };
     this.#registers = new RegisterWindow({ efr: halves(efr), efr2: halves(efr2), ...registers });
+  }
+
+  /** How many translations the IOTLB holds. */
+  get translations(): number {
+    return this.#iotlb.size;
+  }
+
+  /** How many invalidations devices have not completed. */
+  get pendingInvalidations(): number {
+    return this.#commands.devices.pending;
   }
 
   /** The parts that make progress by themselves, in a fixed order. */
   get engines(): readonly Engine[] {
-    return [this.commands, this.commands.devices];
+    return [this.#commands, this.#commands.devices];
   }
 
   translate(rid: Rid, pasid: number, page: number, offset: number, flags: number): TranslateResult {
@@ -125,7 +134,7 @@ export class AmdIommu implements IommuHardware, MmioRegion, Digestible {
   }
 
   invalidateCompletion(rid: Rid, itags: number, count: number): void {
-    this.commands.devices.complete(rid, itags, count);
+    this.#commands.devices.complete(rid, itags, count);
   }
 
   read32(offset: number): number {
@@ -141,12 +150,12 @@ export class AmdIommu implements IommuHardware, MmioRegion, Digestible {
   }
 
   digest(into: Digest): void {
-    this.control.digest(into);
-    this.table.digest(into);
-    this.iotlb.digest(into);
-    this.events.digest(into);
-    this.requests.digest(into);
-    this.commands.digest(into);
+    this.#control.digest(into);
+    this.#table.digest(into);
+    this.#iotlb.digest(into);
+    this.#events.digest(into);
+    this.#requests.digest(into);
+    this.#commands.digest(into);
     this.#exclusion.digest(into);
     this.#registers.digest(into);
   }

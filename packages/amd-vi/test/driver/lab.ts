@@ -1,9 +1,9 @@
+import type { AmdViOptions } from "@iommu-lab/amd-vi";
+import { DTE_BYTES, amdvi, decodeDte } from "@iommu-lab/amd-vi";
 import type { Device, Domain, Group, KernelOptions, Op, Platform, TraceEvent } from "@iommu-lab/core";
 import { PROT_READ, PROT_WRITE, Process, Recorder, createPlatform, linux, x86_64 } from "@iommu-lab/core";
 import type { Endpoint, PciBus } from "@iommu-lab/pci";
 import { FABRIC, PCI_BUS, endpointConfig, pci, pciTopology } from "@iommu-lab/pci";
-import type { AmdViOptions } from "@iommu-lab/amd-vi";
-import { DTE_BYTES, amdvi, decodeDte } from "@iommu-lab/amd-vi";
 
 export const BASE = 0xfd200000;
 export const RW: number = PROT_READ | PROT_WRITE;
@@ -142,18 +142,17 @@ export class Lab {
 
 /** One event as a line; COMPLETION_WAIT is `wait`. */
 function shorten(event: TraceEvent): string[] {
-  switch (event.type) {
-    case "capability:enable":
-      return [`${event.capability}${event.enabled ? "+" : "-"}`];
-    case "table:write":
-      return [`${event.kind}${event.kind === "gcr3" ? `[${event.pasid}]` : ""} ${event.after.slice(0, 2).map(trim).join(" ")}`];
-    case "command:submit":
-      return [event.opcode === "COMPLETION_WAIT" ? "wait" : event.words.map(trim).join(" ")];
-    case "warn":
-      return [`WARN ${event.where}`];
-    default:
-      return [];
+  if (event.type === "capability:enable") {
+    return [`${event.capability}${event.enabled ? "+" : "-"}`];
   }
+  if (event.type === "table:write") {
+    const name = `${event.kind}${event.kind === "gcr3" ? `[${event.pasid}]` : ""}`;
+    return [`${name} ${event.after.slice(0, 2).map(trim).join(" ")}`];
+  }
+  if (event.type === "command:submit") {
+    return [event.opcode === "COMPLETION_WAIT" ? "wait" : event.words.map(trim).join(" ")];
+  }
+  return event.type === "warn" ? [`WARN ${event.where}`] : [];
 }
 
 function trim(word: string): string {

@@ -33,8 +33,8 @@ class Mask {
   readonly #domains: string[] = [];
   readonly #own: bigint;
 
-  constructor(own: number) {
-    this.#own = BigInt(own);
+  constructor(rid: number) {
+    this.#own = BigInt(rid);
   }
 
   dte(low: bigint, high: bigint): string {

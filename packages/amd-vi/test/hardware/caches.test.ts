@@ -1,9 +1,14 @@
+import type { DeviceTableEntry } from "@iommu-lab/amd-vi";
+import {
+  ALL_PAGES,
+  EMPTY_DTE,
+  amdV1,
+  invalidateDevtabEntry,
+  invalidateIommuAll,
+  invalidateIommuPages,
+} from "@iommu-lab/amd-vi";
 import { Digest, x86_64 } from "@iommu-lab/core";
 import { describe, expect, test } from "vitest";
-import { invalidateDevtabEntry, invalidateIommuAll, invalidateIommuPages } from "../../src/layout/command.ts";
-import { EMPTY_DTE } from "../../src/layout/device-table-entry.ts";
-import { amdV1 } from "../../src/layout/host-page-table.ts";
-import { ALL_PAGES } from "../../src/layout/page-range.ts";
 import { Machine, RID, RW, TRANSLATED } from "./machine.ts";
 
 const PAGE = 0x12345;
@@ -42,12 +47,19 @@ describe("DTE", () => {
 });
 
 describe("host translations", () => {
-  function mapped(options = {}): { machine: Machine; unmap: () => void; map: (page: number) => void } {
+  function mapped(options = {}): {
+    machine: Machine;
+    entry: () => DeviceTableEntry;
+    unmap: () => void;
+    map: (page: number) => void;
+  } {
     const machine = new Machine(options);
     const table = machine.table(amdV1, PAGE, 0x2000);
-    machine.setDte({ ...TRANSLATED, mode: 3, hostRoot: table.root, iotlb: true });
+    const entry = { ...TRANSLATED, mode: 3, hostRoot: table.root, iotlb: true };
+    machine.setDte(entry);
     return {
       machine,
+      entry: () => entry,
       unmap: () => {
         table.unmap(PAGE, 1);
       },
@@ -90,7 +102,7 @@ describe("host translations", () => {
     machine.write(PAGE);
     unmap();
     expect(machine.write(PAGE).status).toBe("CA");
-    expect(machine.unit.iotlb.size).toBe(0);
+    expect(machine.unit.translations).toBe(0);
   });
 
   test("what is not present is remembered with NpCache alone", () => {
@@ -105,10 +117,9 @@ describe("host translations", () => {
   });
 
   test("permissions of the DTE are no part of a translation", () => {
-    const { machine } = mapped();
+    const { machine, entry } = mapped();
     machine.write(PAGE);
-    const { entry } = machine.unit.table.fetch(RID) ?? { entry: EMPTY_DTE };
-    machine.setDte({ ...entry, write: false });
+    machine.setDte({ ...entry(), write: false });
     expect([machine.write(PAGE).status, machine.read(PAGE).status]).toEqual(["CA", "success"]);
   });
 
@@ -119,12 +130,12 @@ describe("host translations", () => {
     machine.setDte({ ...TRANSLATED, mode: 2, hostRoot: root });
     machine.write(0x234);
     machine.submit(invalidateIommuPages({ domainId: 0x12 }, 0x3ff, 1, false));
-    expect(machine.unit.iotlb.size).toBe(0);
+    expect(machine.unit.translations).toBe(0);
   });
 });
 
 describe("guest translations", () => {
-  function guestMachine(mode = 0): Machine {
+  function guestMachine(mode = 0): { machine: Machine; gcr3Root: number } {
     const machine = new Machine();
     const one = machine.table(x86_64, PAGE, 0x2000);
     const two = machine.table(x86_64, PAGE, 0x2001);
@@ -137,33 +148,32 @@ describe("guest translations", () => {
     machine.setDte({ ...TRANSLATED, guestValid: true, gcr3Root, mode, hostRoot: host.root, iotlb: true });
     machine.write(PAGE, 1);
     machine.write(PAGE, 2);
-    return machine;
+    return { machine, gcr3Root };
   }
 
   test("are invalidated by PASID", () => {
-    const machine = guestMachine();
-    expect(machine.unit.iotlb.size).toBe(2);
+    const { machine } = guestMachine();
+    expect(machine.unit.translations).toBe(2);
     machine.submit(all(0x12, 1));
-    expect(machine.unit.iotlb.size).toBe(1);
-    expect(machine.unit.iotlb.lookup(0x12, 2, false, PAGE)?.target).toBe(0x2001);
+    expect(machine.unit.translations).toBe(1);
+    expect(machine.write(PAGE, 2).page).toBe(0x2001);
   });
 
   test("outlive their GCR3 entry", () => {
-    const machine = guestMachine();
-    const { entry } = machine.unit.table.fetch(RID) ?? { entry: EMPTY_DTE };
-    machine.memory.store64(entry.gcr3Root + 8, 0, 0);
+    const { machine, gcr3Root } = guestMachine();
+    machine.memory.store64(gcr3Root + 8, 0, 0);
     expect(machine.write(PAGE, 1).status).toBe("success");
     machine.submit(all(0x12, 1));
     expect(machine.write(PAGE, 1).status).toBe("CA");
   });
 
   test("stay when host translations of the domain go, unless the host table took part", () => {
-    const plain = guestMachine();
+    const { machine: plain } = guestMachine();
     plain.submit(all(0x12));
-    expect(plain.unit.iotlb.size).toBe(2);
-    const nested = guestMachine(3);
+    expect(plain.unit.translations).toBe(2);
+    const { machine: nested } = guestMachine(3);
     nested.submit(all(0x12));
-    expect(nested.unit.iotlb.size).toBe(0);
+    expect(nested.unit.translations).toBe(0);
   });
 });
 

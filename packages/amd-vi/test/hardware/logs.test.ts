@@ -1,7 +1,4 @@
-import { NO_PASID } from "@iommu-lab/pci";
-import { describe, expect, test } from "vitest";
-import { EMPTY_DTE } from "../../src/layout/device-table-entry.ts";
-import { decodePprEntry } from "../../src/layout/ppr-log-entry.ts";
+import { EMPTY_DTE, decodePprEntry } from "@iommu-lab/amd-vi";
 import {
   CONTROL,
   EVENT_BASE,
@@ -13,7 +10,9 @@ import {
   STATUS_EVENT_INT,
   STATUS_EVENT_OVERFLOW,
   STATUS_EVENT_RUN,
-} from "../../src/layout/registers.ts";
+} from "../registers.ts";
+import { NO_PASID } from "@iommu-lab/pci";
+import { describe, expect, test } from "vitest";
 import { Machine, RID, TRANSLATED } from "./machine.ts";
 
 const SLOTS = 256;

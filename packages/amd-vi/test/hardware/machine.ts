@@ -1,26 +1,29 @@
-import type { PageTableFormat, TraceEvent } from "@iommu-lab/core";
-import { Clock, PROT_READ, PROT_WRITE, PageTable, PhysicalMemory, Recorder, Scheduler, Trace } from "@iommu-lab/core";
-import type { Delivery, IommuHardware, RootComplex, TranslateResult } from "@iommu-lab/pci";
-import { AT_TRANSLATED, AT_TRANSLATION_REQUEST, AT_UNTRANSLATED, NO_PASID, REQUEST_WRITE } from "@iommu-lab/pci";
-import type { AmdIommuOptions } from "../../src/hardware/amd-iommu.ts";
-import { AmdIommu } from "../../src/hardware/amd-iommu.ts";
-import { defaultOpenPoints } from "../../src/hardware/open-points.ts";
-import type { DeviceTableEntry } from "../../src/layout/device-table-entry.ts";
-import { EMPTY_DTE, encodeDte } from "../../src/layout/device-table-entry.ts";
-import { encodeFeatures } from "../../src/layout/features.ts";
-import { encodeGcr3Entry } from "../../src/layout/gcr3-entry.ts";
+import type { AmdIommuOptions, DeviceTableEntry } from "@iommu-lab/amd-vi";
+import {
+  AmdIommu,
+  CONTROL_BIT,
+  EMPTY_DTE,
+  defaultOpenPoints,
+  encodeBufferBase,
+  encodeDeviceTableBase,
+  encodeDte,
+  encodeFeatures,
+  encodeGcr3Entry,
+  invalidateDevtabEntry,
+} from "@iommu-lab/amd-vi";
 import {
   COMMAND_BASE,
   COMMAND_TAIL,
   CONTROL,
-  CONTROL_BIT,
   DEVICE_TABLE_BASE,
   EVENT_BASE,
   EVENT_TAIL,
   PPR_BASE,
-  encodeBufferBase,
-  encodeDeviceTableBase,
-} from "../../src/layout/registers.ts";
+} from "../registers.ts";
+import type { PageTableFormat, TraceEvent } from "@iommu-lab/core";
+import { Clock, PROT_READ, PROT_WRITE, PageTable, PhysicalMemory, Recorder, Scheduler, Trace } from "@iommu-lab/core";
+import type { Delivery, IommuHardware, RootComplex, TranslateResult } from "@iommu-lab/pci";
+import { AT_TRANSLATED, AT_TRANSLATION_REQUEST, AT_UNTRANSLATED, NO_PASID, REQUEST_WRITE } from "@iommu-lab/pci";
 import { dwords } from "../layout/golden.ts";
 
 /** A message the unit sent down. */
@@ -126,21 +129,21 @@ export class Machine {
 
   /** Sets Control bits. */
   control(...bits: readonly (keyof typeof CONTROL_BIT)[]): void {
-    const { lo, hi } = this.unit.control;
+    const [lo, hi] = [this.unit.read32(CONTROL), this.unit.read32(CONTROL + 4)];
     const added = bits.reduce((word, name) => word | (1 << CONTROL_BIT[name]), 0);
     this.unit.write64(CONTROL, (lo | added) >>> 0, hi);
   }
 
   /** Clears Control bits. */
   clear(...bits: readonly (keyof typeof CONTROL_BIT)[]): void {
-    const { lo, hi } = this.unit.control;
+    const [lo, hi] = [this.unit.read32(CONTROL), this.unit.read32(CONTROL + 4)];
     const removed = bits.reduce((word, name) => word | (1 << CONTROL_BIT[name]), 0);
     this.unit.write64(CONTROL, (lo & ~removed) >>> 0, hi);
   }
 
   /** Sets InvTimeOut. */
   invTimeOut(code: number): void {
-    const { lo, hi } = this.unit.control;
+    const [lo, hi] = [this.unit.read32(CONTROL), this.unit.read32(CONTROL + 4)];
     this.unit.write64(CONTROL, ((lo & ~0xe0) | (code << 5)) >>> 0, hi);
   }
 
@@ -159,7 +162,7 @@ export class Machine {
   /** Stores a DTE and makes the unit read it again. */
   setDte(entry: DeviceTableEntry | ArrayLike<number>, rid: number = RID): void {
     this.storeDte(entry, rid);
-    this.unit.table.invalidate(rid);
+    this.submit(invalidateDevtabEntry(rid));
   }
 
   /** A table of this format with one page mapped. */

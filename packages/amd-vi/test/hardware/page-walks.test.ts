@@ -1,3 +1,5 @@
+import type { DeviceTableEntry, HostLeaf } from "@iommu-lab/amd-vi";
+import { amdV1, encodeHostLeaf, encodeHostTable, fromQuadwords } from "@iommu-lab/amd-vi";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import type { Word64 } from "@iommu-lab/core";
@@ -5,10 +7,6 @@ import { PROT_READ, PROT_WRITE, PageTable, x86_64 } from "@iommu-lab/core";
 import { REQUEST_EXECUTE, REQUEST_PRIVILEGED } from "@iommu-lab/pci";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { DeviceTableEntry } from "../../src/layout/device-table-entry.ts";
-import type { HostLeaf } from "../../src/layout/host-page-table.ts";
-import { amdV1, encodeHostLeaf, encodeHostTable } from "../../src/layout/host-page-table.ts";
-import { fromQuadwords } from "../../src/layout/words.ts";
 import { Machine, RID, RW, TRANSLATED } from "./machine.ts";
 
 const BOTH = { read: true, write: true };

@@ -1,20 +1,22 @@
+import type { DeviceTableEntry, OpenPoints } from "@iommu-lab/amd-vi";
+import { EMPTY_DTE, amdV1, defaultOpenPoints, encodeFeatures, invalidateDevtabEntry } from "@iommu-lab/amd-vi";
+import { DEVICE_TABLE_BASE, EXCLUSION_BASE, EXCLUSION_LIMIT } from "../registers.ts";
 import { NO_PASID, REQUEST_PRIVILEGED, REQUEST_WRITE } from "@iommu-lab/pci";
 import { describe, expect, test } from "vitest";
-import type { OpenPoints } from "../../src/hardware/open-points.ts";
-import { defaultOpenPoints } from "../../src/hardware/open-points.ts";
-import type { DeviceTableEntry } from "../../src/layout/device-table-entry.ts";
-import { EMPTY_DTE } from "../../src/layout/device-table-entry.ts";
-import { encodeFeatures } from "../../src/layout/features.ts";
-import { amdV1 } from "../../src/layout/host-page-table.ts";
-import { EXCLUSION_BASE, EXCLUSION_LIMIT } from "../../src/layout/registers.ts";
 import { Machine, RID, RW, TRANSLATED } from "./machine.ts";
 
 const PAGE = 0x12345;
 const HOST = 0x2000;
 const NOT_MAPPED = 0x54321;
 
-/** What became of a request: where it went, or which event there is of it. */
-function fates(machine: Machine, page: number = PAGE): Record<string, string> {
+/** What became of each request: where it went, or which event there is of it. */
+interface Fates {
+  readonly write: string;
+  readonly ask: string;
+  readonly translated: string;
+}
+
+function fates(machine: Machine, page: number = PAGE): Fates {
   const name = (answer: { status: string; page: number; fault: string; recorded: boolean }): string =>
     answer.status === "success"
       ? `0x${answer.page.toString(16)}`
@@ -135,13 +137,13 @@ describe("fate of the request classes", () => {
 
   test("a device beyond the table, and a table outside memory", () => {
     const machine = new Machine();
-    machine.unit.table.writeBase(machine.deviceTable, 0);
+    machine.unit.write64(DEVICE_TABLE_BASE, machine.deviceTable, 0);
     expect(fates(machine)).toEqual({
       write: "CA IO_PAGE_FAULT",
       ask: "CA INVALID_DEVICE_REQUEST",
       translated: "CA IO_PAGE_FAULT",
     });
-    machine.unit.table.writeBase(0x1ff, 0);
+    machine.unit.write64(DEVICE_TABLE_BASE, 0x1ff, 0);
     expect(fates(machine).write).toBe("CA DEV_TAB_HARDWARE_ERROR");
     expect(machine.log.at(-2)).toBe("00003A00 32200000 00074000 00000000");
   });
@@ -173,7 +175,7 @@ describe("SA and SE", () => {
   test("SE: the first alone, until the DTE is fetched again", () => {
     const machine = machineWith({ suppressFurther: true });
     expect([1, 2].map(() => machine.write(NOT_MAPPED).recorded)).toEqual([true, false]);
-    machine.unit.table.invalidate(RID);
+    machine.submit(invalidateDevtabEntry(RID));
     expect(machine.write(NOT_MAPPED).recorded).toBe(true);
   });
 });

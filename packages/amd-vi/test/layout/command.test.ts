@@ -1,18 +1,23 @@
-import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
-import { commandName, describeCommand, iotlbPasid } from "../../src/layout/command-text.ts";
+import type { Words } from "@iommu-lab/amd-vi";
 import {
+  ALL_PAGES,
+  commandName,
   completePprRequest,
   completionWaitInterrupt,
   completionWaitStore,
+  decodePageRange,
+  describeCommand,
+  describePageRange,
+  encodePageRange,
   invalidateDevtabEntry,
   invalidateInterruptTable,
   invalidateIommuAll,
   invalidateIommuPages,
   invalidateIotlbPages,
-} from "../../src/layout/command.ts";
-import { ALL_PAGES, decodePageRange, describePageRange, encodePageRange } from "../../src/layout/page-range.ts";
-import type { Words } from "../../src/layout/words.ts";
+  iotlbPasid,
+} from "@iommu-lab/amd-vi";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
 import { bytesOf, dwords } from "./golden.ts";
 
 const domain = { domainId: 0x12 };

@@ -1,14 +1,17 @@
-import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
-import type { DeviceTableEntry } from "../../src/layout/device-table-entry.ts";
-import { EMPTY_DTE, decodeDte, describeDte, encodeDte } from "../../src/layout/device-table-entry.ts";
+import type { DeviceTableEntry } from "@iommu-lab/amd-vi";
 import {
+  EMPTY_DTE,
+  decodeDte,
   decodeGcr3Entry,
+  describeDte,
   describeGcr3Entry,
+  encodeDte,
   encodeGcr3Entry,
   gcr3Capacity,
   gcr3Index,
-} from "../../src/layout/gcr3-entry.ts";
+} from "@iommu-lab/amd-vi";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
 import { bytesOf, hexOf } from "./golden.ts";
 
 const v1: DeviceTableEntry = {

@@ -1,7 +1,4 @@
-import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
-import { describeEvent } from "../../src/layout/event-text.ts";
-import type { LogEvent } from "../../src/layout/event.ts";
+import type { LogEvent } from "@iommu-lab/amd-vi";
 import {
   EVENT,
   EVENT_PE,
@@ -11,11 +8,15 @@ import {
   EVENT_TR,
   EVENT_US,
   decodeEvent,
+  decodePprEntry,
+  describeEvent,
   encodeEvent,
   encodeInvalidPprRequest,
+  encodePprEntry,
   eventType,
-} from "../../src/layout/event.ts";
-import { decodePprEntry, encodePprEntry } from "../../src/layout/ppr-log-entry.ts";
+} from "@iommu-lab/amd-vi";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
 import { dwords } from "./golden.ts";
 
 const at = { deviceId: 0x3a00, lo: 0xdeadb000, hi: 0 };

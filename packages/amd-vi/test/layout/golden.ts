@@ -1,4 +1,4 @@
-import { quadwords } from "../../src/layout/words.ts";
+import { quadwords } from "@iommu-lab/amd-vi";
 
 /** The quadwords of a structure as the fact sheets print them. */
 export function hexOf(words: ArrayLike<number>): string[] {

@@ -1,16 +1,9 @@
+import type { HostLeaf } from "@iommu-lab/amd-vi";
+import { amdV1, codedSizeLog2, defaultSizeLog2, encodeHostLeaf, encodeHostTable, hostAddress } from "@iommu-lab/amd-vi";
 import type { Word64 } from "@iommu-lab/core";
 import { PROT_READ, PROT_WRITE } from "@iommu-lab/core";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { HostLeaf } from "../../src/layout/host-page-table.ts";
-import {
-  amdV1,
-  codedSizeLog2,
-  defaultSizeLog2,
-  encodeHostLeaf,
-  encodeHostTable,
-  hostAddress,
-} from "../../src/layout/host-page-table.ts";
 import { wordOf } from "./golden.ts";
 
 const RW = { read: true, write: true };

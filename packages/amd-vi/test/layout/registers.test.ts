@@ -1,13 +1,14 @@
-import { InputError, hex64 } from "@iommu-lab/core";
-import { describe, expect, test } from "vitest";
-import { decodeFeatures, encodeFeatures } from "../../src/layout/features.ts";
 import {
   decodeBufferBase,
   decodeDeviceTableBase,
+  decodeFeatures,
   encodeBufferBase,
   encodeDeviceTableBase,
+  encodeFeatures,
   invalidationTimeout,
-} from "../../src/layout/registers.ts";
+} from "@iommu-lab/amd-vi";
+import { InputError, hex64 } from "@iommu-lab/core";
+import { describe, expect, test } from "vitest";
 
 describe("base registers", () => {
   test("device table of 2 MiB", () => {
