@@ -82,6 +82,7 @@ export { type Words, fromQwords, qwordStrings } from "./layout/words.ts";
 export { VTD_UNIT, type VtdOptions, vtd } from "./plugin.ts";
 export {
   ATS_SLOT,
+  type ExplainedAtsPolicy,
   atsPolicyOf,
   vtdLegacyWithPaging,
   vtdScalableAtProbe,

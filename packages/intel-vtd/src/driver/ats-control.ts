@@ -11,6 +11,8 @@ import {
   pciPrgResponsePasidRequired,
   pciResetPri,
 } from "@iommu-lab/pci";
+import { reasonOf, vtdLegacyWithPaging } from "../policy/ats-policies.ts";
+import type { AtsSupport } from "./ats-firmware.ts";
 import type { DeviceInfo } from "./device-info.ts";
 import { flushDeviceTlbAlways } from "./invalidations.ts";
 import { PagingDomain } from "./paging-domain.ts";
@@ -57,46 +59,49 @@ export class AtsControl {
    * @returns whether ATS is wanted afterwards
    */
   *before(info: DeviceInfo, event: AtsEvent, ridDomain: DomainType | "none", livePasids: number): Op<boolean> {
-    if (info.unit.iommu.scalable && !info.finalized) {
+    const { scalable } = info.unit.iommu;
+    if (scalable && !info.finalized) {
       return false;
     }
     const wanted = this.#ask(info, event, { ridDomain, livePasids, required: pciAtsRequired(info.dev) });
-    if (!wanted && info.unit.iommu.scalable && info.atsEnabled) {
-      yield* this.#switchOff(info);
+    if (!wanted && scalable) {
+      if (info.atsEnabled) {
+        yield* this.#switchOff(info);
+      }
+      info.atsWanted = false;
     }
     return wanted;
   }
 
-  /** After the entry is valid: in scalable mode ATS goes on when it is wanted. */
+  /** After the entry is valid: in scalable mode ATS goes on when it is wanted and was not before. */
   *after(info: DeviceInfo, wanted: boolean): Op<void> {
-    if (wanted && info.unit.iommu.scalable && !info.atsEnabled) {
+    if (wanted && info.unit.iommu.scalable && !info.atsWanted) {
+      info.atsWanted = true;
       yield* this.#switchOn(info);
     }
   }
 
+  /** The device goes: PRI and ATS off, whatever the policy says. */
+  *release(info: DeviceInfo): Op<void> {
+    const { ridDomain, pasids, dev } = info;
+    this.#ask(info, "release", { ridDomain, livePasids: pasids.size, required: pciAtsRequired(dev) });
+    yield* this.disablePri(info);
+    yield* this.disableDevice(info);
+  }
+
   /** Whether ATS is on, or would be once the pending event is over. */
   available(info: DeviceInfo, wanted: boolean): boolean {
-    return info.atsEnabled || (wanted && info.atsSupported && pciAtsPageAligned(info.dev));
+    return info.atsEnabled || (wanted && !info.atsWanted && info.atsSupported && pciAtsPageAligned(info.dev));
   }
 
   /**
-   * Sets ATS Enable of a device that may have it. A failure leaves it off, silently.
+   * Sets ATS Enable of a device that may have it and has Page Aligned Request. A failure leaves it off; the kernel says
+   * nothing, the trace does.
    *
    * Source: Linux 7.2 `iommu_enable_pci_ats()`.
    */
   *enableDevice(info: DeviceInfo): Op<void> {
-    if (!info.atsSupported) {
-      return;
-    }
-    if (!pciAtsPageAligned(info.dev)) {
-      decided(info, {
-        rule: "vtd-page-aligned-request",
-        input: "Page Aligned Request=0",
-        answer: "ATS stays off",
-        reason: "no Page Aligned Request: ATS is never enabled",
-        source: "Linux 7.2 iommu_enable_pci_ats()",
-        basis: "source",
-      });
+    if (!info.atsSupported || !pciAtsPageAligned(info.dev)) {
       return;
     }
     try {
@@ -106,6 +111,14 @@ export class AtsControl {
       if (!(error instanceof KernelError)) {
         throw error;
       }
+      decided(info, {
+        rule: "vtd-enable-failed",
+        input: `pci_enable_ats() = -${error.errno}`,
+        answer: "ATS stays off",
+        reason: error.message,
+        source: "Linux 7.2 iommu_enable_pci_ats()",
+        basis: "source",
+      });
     }
   }
 
@@ -126,12 +139,12 @@ export class AtsControl {
     if (!info.atsEnabled || !info.priSupported) {
       return;
     }
-    if (info.pasidEnabled && !pciPrgResponsePasidRequired(info.dev)) {
+    if (this.refusesPri(info)) {
       decided(info, {
         rule: "vtd-pri-response-pasid",
         input: "PASID on, PRG Response PASID Required=0",
         answer: "PRI stays off",
-        reason: "responses carry a PASID, and the device does not ask for one",
+        reason: "PRG Response PASID Required=0 while PASID Enable is 1: PRI Enable is never set",
         source: "Linux 7.2 iommu_enable_pci_pri()",
         basis: "recorded",
       });
@@ -146,6 +159,11 @@ export class AtsControl {
         throw error;
       }
     }
+  }
+
+  /** Page responses would carry a PASID that the device does not take. */
+  refusesPri(info: DeviceInfo): boolean {
+    return info.pasidEnabled && !pciPrgResponsePasidRequired(info.dev);
   }
 
   /** Clears PRI Enable where the driver has set it. Source: Linux 7.2 `iommu_disable_pci_pri()`. */
@@ -179,23 +197,58 @@ export class AtsControl {
 
   #ask(info: DeviceInfo, event: AtsEvent, state: AtsState): boolean {
     const policy = this.#policy;
-    const wanted = policy.wants(event, state);
-    const usable = info.atsSupported;
-    if (info.dev.atsCap === 0) {
-      return wanted;
+    const wanted = event !== "release" && policy.wants(event, state);
+    if (info.atsSupport !== undefined) {
+      const obstacle = obstacleTo(info, info.atsSupport, state, wanted);
+      decided(info, {
+        rule: policy.id,
+        input: `${event}: RID on ${state.ridDomain}, ${state.livePasids} PASIDs`,
+        answer: wanted && obstacle === undefined ? "ATS on" : "ATS off",
+        reason: reasonOf(policy, event, state),
+        source: policy.source,
+        basis: policy.basis(event, state),
+        ...obstacle,
+      });
     }
-    decided(info, {
-      rule: policy.id,
-      input: `${event}: RID on ${state.ridDomain}, ${state.livePasids} PASIDs`,
-      answer: wanted && usable ? "ATS on" : "ATS off",
-      reason: usable
-        ? `the policy ${wanted ? "wants" : "does not want"} ATS for this`
-        : "unit, firmware or device do not allow ATS",
-      source: policy.source,
-      basis: policy.basis(event, state),
-    });
     return wanted;
   }
+}
+
+/** What keeps ATS off whatever a policy wants. */
+function obstacleTo(
+  info: DeviceInfo,
+  { allowed, reason, source, basis }: AtsSupport,
+  state: AtsState,
+  wanted: boolean,
+): Omit<Decision, "input" | "answer"> | undefined {
+  if (!allowed) {
+    return { rule: "vtd-ats-supported", reason: `${reason}: ATS off`, source, basis };
+  }
+  if (!pciAtsPageAligned(info.dev)) {
+    return {
+      rule: "vtd-page-aligned-request",
+      reason: "the device has no Page Aligned Request (ATS capability, bit 5): ATS Enable is never set",
+      source: "Linux 7.2 iommu_enable_pci_ats()",
+      basis: "source",
+    };
+  }
+  if (info.atsWanted && !info.atsEnabled) {
+    return {
+      rule: "vtd-enable-failed",
+      reason: "pci_enable_ats() failed before and is not called again: ATS off",
+      source: "Linux 7.2 iommu_enable_pci_ats()",
+      basis: "source",
+    };
+  }
+  if (wanted && !info.unit.iommu.scalable && !vtdLegacyWithPaging.wants("rid-attach", state)) {
+    return {
+      rule: "vtd-legacy-translation-type",
+      reason: reasonOf(vtdLegacyWithPaging, "rid-attach", state),
+      source: "VT-d 5.10 §9.3",
+      basis: "specified",
+    };
+  }
+  return undefined;
 }
 
 /** The domains whose caches are tracked, with the PASIDs on which they are; 0 = the RID. */

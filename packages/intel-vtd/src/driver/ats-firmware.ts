@@ -1,39 +1,71 @@
+import type { Basis } from "@iommu-lab/core";
 import type { PciDev } from "@iommu-lab/pci";
-import { PCIE_TYPE } from "@iommu-lab/pci";
+import { PCIE_TYPE, pciAtsSupported } from "@iommu-lab/pci";
 
 /** What the firmware says of ATS: root ports in ATSR structures. */
 export type Atsr = "all-ports" | "none";
 
-/** Whether the way from a function to memory admits ATS, and why. */
-export interface PathAnswer {
+/** Whether ATS may be used for a function, and the fact that decides. */
+export interface AtsSupport {
   readonly allowed: boolean;
   readonly reason: string;
+  /** Function of the kernel that asks. */
+  readonly source: string;
+  readonly basis: Basis;
+}
+
+const EXT_CAP_ATS = 0x0f;
+const PATH_SOURCE = "Linux 7.2 dmar_ats_supported()";
+
+/**
+ * Judges a function: a unit with device-TLBs, a trusted device with the capability in use, a path that admits ATS.
+ *
+ * Source: Linux 7.2 `intel_iommu_probe_device()`.
+ *
+ * @param unitSupports ECAP.DT
+ * @returns undefined for a function without ATS capability
+ */
+export function atsSupport(dev: PciDev, unitSupports: boolean, atsr: Atsr): AtsSupport | undefined {
+  if (dev.config.findExtendedCapability(EXT_CAP_ATS) === 0) {
+    return undefined;
+  }
+  if (!unitSupports) {
+    const source = "Linux 7.2 intel_iommu_probe_device()";
+    return { allowed: false, reason: "ECAP.DT=0: the unit has no device-TLB support", source, basis: "source" };
+  }
+  if (dev.noAts) {
+    const reason = "pci=noats: the kernel does not use the ATS capability";
+    return { allowed: false, reason, source: "Linux 7.2 pci_ats_init()", basis: "recorded" };
+  }
+  if (!pciAtsSupported(dev)) {
+    const reason = "untrusted: the function is below an external-facing port";
+    return { allowed: false, reason, source: "Linux 7.2 pci_ats_supported()", basis: "source" };
+  }
+  return atsPath(dev, atsr);
 }
 
 /**
  * Judges the way of a function: integrated into the root complex, no conventional bus, a root port that firmware lists.
  * A VF is judged by its PF.
- *
- * Source: Linux 7.2 `dmar_ats_supported()`.
  */
-export function atsPath(dev: PciDev, atsr: Atsr): PathAnswer {
+function atsPath(dev: PciDev, atsr: Atsr): AtsSupport {
   let { bridge } = dev.physfn ?? dev;
-  if (bridge === undefined) {
-    return { allowed: true, reason: "it is integrated into the root complex" };
-  }
   while (bridge !== undefined) {
     if (bridge.pcieCap === 0 || bridge.pcieType === PCIE_TYPE.pcieToPciBridge) {
-      return { allowed: false, reason: `${bridge.name} on its way is no PCI Express port` };
+      const reason = `${bridge.name} above it is no PCI Express port`;
+      return { allowed: false, reason, source: PATH_SOURCE, basis: "source" };
     }
     if (bridge.pcieType === PCIE_TYPE.rootPort) {
-      break;
+      return listed(bridge, atsr);
     }
     ({ bridge } = bridge);
   }
-  if (bridge === undefined) {
-    return { allowed: true, reason: "there is no root port above it" };
-  }
+  const reason = "no root port above it (integrated into the root complex): no ATSR needed";
+  return { allowed: true, reason, source: PATH_SOURCE, basis: "source" };
+}
+
+function listed(port: PciDev, atsr: Atsr): AtsSupport {
   return atsr === "all-ports"
-    ? { allowed: true, reason: "firmware lists all root ports" }
-    : { allowed: false, reason: `firmware lists no root port, so not ${bridge.name}` };
+    ? { allowed: true, reason: "an ATSR with ALL_PORTS covers its root port", source: PATH_SOURCE, basis: "recorded" }
+    : { allowed: false, reason: `no ATSR lists its root port ${port.name}`, source: PATH_SOURCE, basis: "recorded" };
 }

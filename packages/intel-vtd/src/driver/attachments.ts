@@ -1,4 +1,4 @@
-import type { Device, Domain, Op } from "@iommu-lab/core";
+import type { Device, Op } from "@iommu-lab/core";
 import { KernelError } from "@iommu-lab/core";
 import type { AtsControl } from "./ats-control.ts";
 import type { DeviceInfo } from "./device-info.ts";
@@ -112,15 +112,8 @@ export function* setUpPaging(info: DeviceInfo, pasid: number, domain: PagingDoma
   const table = domain.root;
   const domainId = domain.domainId(info.unit);
   if (stage === "first") {
-    yield* setUpFirstStage(info, pasid, { table, domainId, coherent, forceSnoop: false });
+    yield* setUpFirstStage(info, pasid, { table, domainId, coherent });
   } else {
     yield* setUpSecondStage(info, pasid, { table, domainId, coherent, addressWidth: domain.addressWidth });
-  }
-}
-
-/** Makes sure that what is on a PASID goes away before something else is set. */
-export function* clearOld(info: DeviceInfo, pasid: number, old: Domain | undefined): Op<void> {
-  if (old !== undefined) {
-    yield* tearDownPasidEntry(info, pasid);
   }
 }

@@ -1,6 +1,7 @@
 import type { Device, Domain, DomainType } from "@iommu-lab/core";
 import type { PciDev } from "@iommu-lab/pci";
 import type { DeviceTlbTarget } from "../layout/descriptor.ts";
+import type { AtsSupport } from "./ats-firmware.ts";
 import type { PagingDomain } from "./paging-domain.ts";
 import type { PasidTable } from "./pasid-table.ts";
 import type { ServedUnit } from "./served-unit.ts";
@@ -14,8 +15,10 @@ export class DeviceInfo {
   /** Its requester ID. */
   readonly rid: number;
 
-  /** Unit, firmware and device allow ATS. */
-  atsSupported = false;
+  /** Whether unit, firmware and device allow ATS, and why; undefined for a device without the capability. */
+  readonly atsSupport: AtsSupport | undefined;
+  /** Scalable mode: the policy's last answer was acted on by switching on. A failure is not tried again. */
+  atsWanted = false;
   /** What the driver believes of ATS Enable. */
   atsEnabled = false;
   /** Unit and device allow PASIDs. */
@@ -49,11 +52,17 @@ export class DeviceInfo {
   /** Domains whose page faults are handled (`iopf_refcount`). */
   faultUsers = 0;
 
-  constructor(device: Device, dev: PciDev, unit: ServedUnit) {
+  constructor(device: Device, dev: PciDev, unit: ServedUnit, support: AtsSupport | undefined) {
     this.device = device;
     this.dev = dev;
     this.unit = unit;
     this.rid = dev.rid;
+    this.atsSupport = support;
+  }
+
+  /** Unit, firmware and device allow ATS (`ats_supported`). */
+  get atsSupported(): boolean {
+    return this.atsSupport?.allowed === true;
   }
 
   /** Where its device-TLB invalidations go; a queue of 32 or more is coded 0. */

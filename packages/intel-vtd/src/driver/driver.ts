@@ -130,7 +130,7 @@ export class IntelIommuDriver implements IommuDriver {
       rule: "vtd-no-pass-through",
       input: "ECAP.PT=0",
       answer: "DMA",
-      reason: "the unit cannot let addresses pass",
+      reason: "ECAP.PT=0: the unit has no pass-through translation, so IDENTITY is not possible",
       source: "Linux 7.2 device_def_domain_type()",
       basis: "source",
     });

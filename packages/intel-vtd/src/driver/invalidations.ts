@@ -16,6 +16,7 @@ import {
 } from "../layout/descriptor.ts";
 import type { Words } from "../layout/words.ts";
 import type { DeviceInfo } from "./device-info.ts";
+import { FLPT_DEFAULT_DID } from "./domain-ids.ts";
 import type { ServedUnit } from "./served-unit.ts";
 
 /** Everything of the context cache. */
@@ -65,7 +66,24 @@ export function* flushDeviceTlb(info: DeviceInfo, pasid: number): Op<void> {
   }
 }
 
-/** The same whatever the driver believes of ATS. */
+/**
+ * What the caches hold of a context entry that was cleared: context cache, in legacy mode IOTLB, device-TLB (twice for
+ * devices that need it).
+ *
+ * Source: Linux 7.2 `intel_context_flush_no_pasid()`.
+ */
+export function* flushClearedContext(info: DeviceInfo, domainId: number, rid: number): Op<void> {
+  yield* flushContextOfDevice(info.unit, domainId, rid);
+  if (!info.unit.iommu.scalable) {
+    yield* flushIotlbDomain(info.unit, domainId);
+  }
+  yield* flushDeviceTlb(info, 0);
+  if (info.extraInvalidation) {
+    yield* flushDeviceTlb(info, 0);
+  }
+}
+
+/** {@link flushDeviceTlb}, whatever the driver believes of ATS. */
 export function* flushDeviceTlbAlways(info: DeviceInfo, pasid: number): Op<void> {
   if (info.unit.iommu.translating) {
     yield* info.unit.queue.submit([deviceTlbAll(info, pasid)]);
@@ -96,7 +114,7 @@ export function* drainPageRequests(info: DeviceInfo, pasid: number): Op<void> {
     return;
   }
   const { unit } = info;
-  const domainId = info.domain?.domainId(unit) ?? 1;
+  const domainId = info.domain?.domainId(unit) ?? FLPT_DEFAULT_DID;
   const iotlb =
     pasid === 0
       ? iotlbInvalidation(GRANULARITY_DOMAIN, domainId, drains(unit))

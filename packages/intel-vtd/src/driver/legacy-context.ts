@@ -10,7 +10,7 @@ import {
 } from "../layout/context-entry.ts";
 import type { DeviceInfo } from "./device-info.ts";
 import { FLPT_DEFAULT_DID } from "./domain-ids.ts";
-import { flushContextOfDevice, flushDeviceTlb, flushIotlbDomain } from "./invalidations.ts";
+import { flushClearedContext, flushContextOfDevice, flushIotlbDomain } from "./invalidations.ts";
 import type { PagingDomain } from "./paging-domain.ts";
 import type { ServedUnit } from "./served-unit.ts";
 
@@ -53,7 +53,7 @@ export function* passThroughContext(info: DeviceInfo): Op<void> {
  * Clears the context entry of each requester ID of a function: present bit, context cache, IOTLB, device-TLB, the rest.
  * There is no count of users: other functions that share an ID are cut off too.
  *
- * Source: Linux 7.2 `domain_context_clear()`, `domain_context_clear_one()`, `intel_context_flush_no_pasid()`.
+ * Source: Linux 7.2 `domain_context_clear()`, `domain_context_clear_one()`.
  */
 export function* clearContext(info: DeviceInfo): Op<void> {
   const { unit } = info;
@@ -66,12 +66,7 @@ export function* clearContext(info: DeviceInfo): Op<void> {
     const { domainId } = decodeContextEntry(unit.tables.read(place));
     yield* unit.tables.clearPresent(place);
     unit.iommu.lock.release();
-    yield* flushContextOfDevice(unit, domainId, rid);
-    yield* flushIotlbDomain(unit, domainId);
-    yield* flushDeviceTlb(info, 0);
-    if (info.extraInvalidation) {
-      yield* flushDeviceTlb(info, 0);
-    }
+    yield* flushClearedContext(info, domainId, rid);
     yield* unit.tables.zero(place);
   }
 }

@@ -1,7 +1,7 @@
 import type { Device, Domain, Op } from "@iommu-lab/core";
 import { KernelError } from "@iommu-lab/core";
 import type { AtsControl } from "./ats-control.ts";
-import { clearOld, setUpPaging } from "./attachments.ts";
+import { setUpPaging } from "./attachments.ts";
 import type { DeviceInfo } from "./device-info.ts";
 import { FLPT_DEFAULT_DID } from "./domain-ids.ts";
 import { PagingDomain } from "./paging-domain.ts";
@@ -31,16 +31,8 @@ export class PasidAttachments {
     const wanted = yield* this.#before(info, pasid);
     domain.holdId(info.unit);
     yield* domain.tags.assign(info, domain.domainId(info.unit), pasid);
-    try {
-      yield* clearOld(info, pasid, old);
-      yield* setUpPaging(info, pasid, domain);
-    } catch (error) {
-      if (error instanceof KernelError) {
-        yield* forget(info, pasid, domain);
-      }
-      throw error;
-    }
-    yield* this.#finish(info, pasid, domain, old, wanted);
+    yield* this.#replace(info, pasid, domain, old, setUpPaging(info, pasid, domain));
+    yield* this.#ats.after(info, wanted);
   }
 
   /** Source: Linux 7.2 `identity_domain_set_dev_pasid()`. @throws KernelError EOPNOTSUPP, EBUSY */
@@ -48,9 +40,8 @@ export class PasidAttachments {
     const info = this.#infoOf(device);
     needPasids(info);
     const wanted = yield* this.#before(info, pasid);
-    yield* clearOld(info, pasid, old);
-    yield* setUpPassThrough(info, pasid);
-    yield* this.#finish(info, pasid, domain, old, wanted);
+    yield* this.#replace(info, pasid, domain, old, setUpPassThrough(info, pasid));
+    yield* this.#ats.after(info, wanted);
   }
 
   /** Source: Linux 7.2 `intel_svm_set_dev_pasid()`. @throws KernelError ENODEV, EINVAL, EBUSY */
@@ -59,19 +50,9 @@ export class PasidAttachments {
     const wanted = yield* this.#before(info, pasid);
     this.checkSva(info, wanted);
     yield* domain.tags.assign(info, FLPT_DEFAULT_DID, pasid);
-    useFaults(info, domain);
-    try {
-      yield* clearOld(info, pasid, old);
-      const stage = { table: domain.process.root, domainId: FLPT_DEFAULT_DID, coherent: true, forceSnoop: false };
-      yield* setUpFirstStage(info, pasid, stage);
-    } catch (error) {
-      if (error instanceof KernelError) {
-        dropFaults(info, domain);
-        yield* forget(info, pasid, domain);
-      }
-      throw error;
-    }
-    yield* this.#finish(info, pasid, domain, old, wanted);
+    const stage = { table: domain.process.root, domainId: FLPT_DEFAULT_DID, coherent: true };
+    yield* this.#replace(info, pasid, domain, old, setUpFirstStage(info, pasid, stage));
+    yield* this.#ats.after(info, wanted);
   }
 
   /** Source: Linux 7.2 `blocking_domain_set_dev_pasid()`. */
@@ -101,7 +82,7 @@ export class PasidAttachments {
     if (!info.pasidEnabled || !this.#ats.available(info, wanted)) {
       throw new KernelError("EINVAL", `SVA needs PASID and ATS of ${info.device.name} on`);
     }
-    if (info.priSupported && info.atsEnabled && !info.priEnabled) {
+    if (info.priSupported && (info.atsEnabled ? !info.priEnabled : this.#ats.refusesPri(info))) {
       throw new KernelError("EINVAL", `SVA needs PRI of ${info.device.name} on`);
     }
   }
@@ -111,11 +92,27 @@ export class PasidAttachments {
     return this.#ats.before(info, "pasid-set", info.ridDomain, live);
   }
 
-  *#finish(info: DeviceInfo, pasid: number, domain: Domain, old: Domain | undefined, wanted: boolean): Op<void> {
-    dropFaults(info, old);
+  /**
+   * The page faults of the old domain end before its entry goes, so its tear-down does not drain page requests.
+   *
+   * @param setUp writes the new entry
+   */
+  *#replace(info: DeviceInfo, pasid: number, domain: Domain, old: Domain | undefined, setUp: Op<void>): Op<void> {
+    replaceFaults(info, domain, old);
+    try {
+      if (old !== undefined) {
+        yield* tearDownPasidEntry(info, pasid);
+      }
+      yield* setUp;
+    } catch (error) {
+      if (error instanceof KernelError) {
+        replaceFaults(info, old, domain);
+        yield* forget(info, pasid, domain);
+      }
+      throw error;
+    }
     yield* forget(info, pasid, old);
     info.pasids.set(pasid, domain);
-    yield* this.#ats.after(info, wanted);
   }
 }
 
@@ -136,16 +133,17 @@ function* forget(info: DeviceInfo, pasid: number, old: Domain | undefined): Op<v
   }
 }
 
-/** Source: Linux 7.2 `iopf_for_domain_set()`: page faults of a process are handled where the device has PRI. */
-function useFaults(info: DeviceInfo, domain: Domain): void {
+/** Page faults of a process are handled where the device has PRI. Source: Linux 7.2 `iopf_for_domain_replace()`. */
+function replaceFaults(info: DeviceInfo, domain: Domain | undefined, old: Domain | undefined): void {
   if (domain instanceof SvaDomain && info.priSupported) {
     info.faultUsers += 1;
   }
+  dropFaults(info, old);
 }
 
 /** Source: Linux 7.2 `iopf_for_domain_remove()`. */
-function dropFaults(info: DeviceInfo, domain: Domain | undefined): void {
-  if (domain instanceof SvaDomain && info.priSupported && info.faultUsers > 0) {
+function dropFaults(info: DeviceInfo, old: Domain | undefined): void {
+  if (old instanceof SvaDomain && info.priSupported) {
     info.faultUsers -= 1;
   }
 }

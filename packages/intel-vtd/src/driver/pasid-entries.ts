@@ -57,8 +57,6 @@ export interface FirstStage {
   readonly domainId: number;
   /** Page walks are snooped. */
   readonly coherent: boolean;
-  /** Accesses are snooped whatever No Snoop says. */
-  readonly forceSnoop: boolean;
 }
 
 /**
@@ -80,7 +78,6 @@ export function* setUpFirstStage(info: DeviceInfo, pasid: number, stage: FirstSt
     firstStageTable: stage.table,
     domainId: stage.domainId,
     pageWalkSnoop: stage.coherent,
-    pageSnoop: stage.forceSnoop,
   });
 }
 

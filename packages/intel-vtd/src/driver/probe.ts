@@ -14,7 +14,7 @@ import {
 import type { AtsControl } from "./ats-control.ts";
 import { decided } from "./ats-control.ts";
 import type { Atsr } from "./ats-firmware.ts";
-import { atsPath } from "./ats-firmware.ts";
+import { atsSupport } from "./ats-firmware.ts";
 import { DeviceInfo } from "./device-info.ts";
 import { PasidTable } from "./pasid-table.ts";
 import { setUpScalableContext, tearDownScalableContext } from "./scalable-context.ts";
@@ -32,8 +32,8 @@ const QAT_DEVICE = 0x4940;
  * Source: Linux 7.2 `intel_iommu_probe_device()`.
  */
 export function* probeDevice(device: Device, dev: PciDev, unit: ServedUnit, atsr: Atsr): Op<DeviceInfo> {
-  const info = new DeviceInfo(device, dev, unit);
-  judgeAts(info, atsr);
+  const info = new DeviceInfo(device, dev, unit, atsSupport(dev, unit.iommu.caps.dt, atsr));
+  noteAts(info);
   const { iommu } = unit;
   if (iommu.scalable) {
     if (iommu.pasidSupported) {
@@ -76,8 +76,7 @@ export function* finalizeDevice(info: DeviceInfo, ats: AtsControl): Op<void> {
  * Source: Linux 7.2 `intel_iommu_release_device()`.
  */
 export function* releaseDevice(info: DeviceInfo, ats: AtsControl): Op<void> {
-  yield* ats.disablePri(info);
-  yield* ats.disableDevice(info);
+  yield* ats.release(info);
   if (info.pasidEnabled) {
     yield* pciDisablePasid(info.dev);
     info.pasidEnabled = false;
@@ -89,34 +88,26 @@ export function* releaseDevice(info: DeviceInfo, ats: AtsControl): Op<void> {
   info.pasidTable = undefined;
 }
 
-function judgeAts(info: DeviceInfo, atsr: Atsr): void {
-  const { dev } = info;
+/** Tells what was found out about ATS, and fills in what invalidations to the device need. */
+function noteAts(info: DeviceInfo): void {
+  const { dev, atsSupport: support } = info;
   const { caps } = info.unit.iommu;
-  const path = atsPath(dev, atsr);
-  const device = pciAtsSupported(dev);
-  info.atsSupported = caps.dt && device && path.allowed;
-  if (dev.atsCap !== 0) {
-    decided(info, {
-      rule: "vtd-ats-supported",
-      input: `ECAP.DT=${caps.dt ? 1 : 0}, pci_ats_supported()=${device ? 1 : 0}`,
-      answer: info.atsSupported ? "ATS may be used" : "ATS is never used",
-      reason: reasonOf(caps.dt, device, path.reason),
-      source: "Linux 7.2 intel_iommu_probe_device(), dmar_ats_supported()",
-      basis: "recorded",
-    });
+  if (support === undefined) {
+    return;
   }
-  if (info.atsSupported) {
+  decided(info, {
+    rule: "vtd-ats-supported",
+    input: `ECAP.DT=${caps.dt ? 1 : 0}, pci_ats_supported()=${pciAtsSupported(dev) ? 1 : 0}`,
+    answer: support.allowed ? "ATS may be used" : "ATS is never used",
+    reason: support.reason,
+    source: support.source,
+    basis: support.basis,
+  });
+  if (support.allowed) {
     info.extraInvalidation = dev.vendor === VENDOR_INTEL && (dev.device & QAT_MASK) === QAT_DEVICE;
     info.physicalFunction = caps.dit ? (dev.physfn ?? dev).rid : 0;
     info.queueDepth = pciAtsQueueDepth(dev);
   }
-}
-
-function reasonOf(unit: boolean, device: boolean, path: string): string {
-  if (!unit) {
-    return "the unit has no device-TLB support";
-  }
-  return device ? path : "the function is untrusted, or the command line says noats";
 }
 
 function judgePasid(info: DeviceInfo): void {

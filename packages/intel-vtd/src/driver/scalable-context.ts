@@ -2,7 +2,7 @@ import type { Op } from "@iommu-lab/core";
 import { pciForEachDmaAlias } from "@iommu-lab/pci";
 import { encodeScalableContext } from "../layout/scalable-context-entry.ts";
 import type { DeviceInfo } from "./device-info.ts";
-import { flushContextOfDevice, flushDeviceTlb, flushIotlbDomain } from "./invalidations.ts";
+import { flushClearedContext, flushContextOfDevice, flushIotlbDomain } from "./invalidations.ts";
 
 /** The requester IDs that are the function's own: bridges above it have context entries of their own. */
 function ownIds(info: DeviceInfo): number[] {
@@ -55,7 +55,7 @@ export function* setUpScalableContext(info: DeviceInfo): Op<void> {
 /**
  * Takes the scalable context entry away at release: present bit, context cache, device-TLB while ATS is on, the rest.
  *
- * Source: Linux 7.2 `intel_pasid_teardown_sm_context()`, `intel_context_flush_no_pasid()`.
+ * Source: Linux 7.2 `intel_pasid_teardown_sm_context()`.
  */
 export function* tearDownScalableContext(info: DeviceInfo): Op<void> {
   const { unit } = info;
@@ -67,8 +67,7 @@ export function* tearDownScalableContext(info: DeviceInfo): Op<void> {
     yield unit.iommu.lock.exclusive;
     yield* unit.tables.clearPresent(place);
     unit.iommu.lock.release();
-    yield* flushContextOfDevice(unit, 0, rid);
-    yield* flushDeviceTlb(info, 0);
+    yield* flushClearedContext(info, 0, rid);
     yield* unit.tables.zero(place);
   }
 }

@@ -1,5 +1,6 @@
 import type { IommuHardware, PageRequest, RootComplex } from "@iommu-lab/pci";
 import { NO_PASID } from "@iommu-lab/pci";
+import type { Capabilities } from "../layout/capabilities.ts";
 import { faultReason } from "../layout/fault-reason.ts";
 import { PGTT_FIRST_STAGE } from "../layout/pasid-entry.ts";
 import { TTM_ABORT, TTM_LEGACY, TTM_SCALABLE } from "../layout/registers.ts";
@@ -8,7 +9,7 @@ import type { PageRequestQueue } from "./page-request-queue.ts";
 import { FaultReporter } from "./fault-reporter.ts";
 import { lookUpPasid } from "./pasid-lookup.ts";
 import type { PortParts } from "./request-port.ts";
-import { directoryEnd, lookUpScalableContext } from "./scalable-lookup.ts";
+import { lookUpScalableContext, pasidFault } from "./scalable-lookup.ts";
 import { Trail } from "./trail.ts";
 import type { CachedPasid } from "./translation-caches.ts";
 
@@ -83,7 +84,7 @@ export class PageRequestPort {
     if (entry === undefined) {
       return trail.fault;
     }
-    const refused = contextFault(entry, request.pasid);
+    const refused = contextFault(caps, entry, request.pasid);
     if (refused !== 0) {
       return refused;
     }
@@ -107,18 +108,9 @@ export class PageRequestPort {
   }
 }
 
-function contextFault(entry: ScalableContextEntry, pasid: number): number {
+function contextFault(caps: Capabilities, entry: ScalableContextEntry, pasid: number): number {
   if (!entry.deviceTlbEnable) {
     return 0x44;
   }
-  if (!entry.pageRequestEnable) {
-    return 0x47;
-  }
-  if (pasid === NO_PASID) {
-    return 0;
-  }
-  if (!entry.pasidEnable) {
-    return 0x45;
-  }
-  return pasid >= directoryEnd(entry) ? 0x46 : 0;
+  return entry.pageRequestEnable ? pasidFault(caps, entry, pasid) : 0x47;
 }

@@ -7,7 +7,7 @@ import { walkFirstStage } from "./first-stage-walk.ts";
 import { lookUpPasid } from "./pasid-lookup.ts";
 import type { JudgeContext, Request } from "./request.ts";
 import { complete, completeInterruptRange, serves } from "./request.ts";
-import { directoryEnd, lookUpScalableContext } from "./scalable-lookup.ts";
+import { directoryEnd, lookUpScalableContext, pasidFault } from "./scalable-lookup.ts";
 import { SCALABLE_CODES, walkSecondStage } from "./second-stage-walk.ts";
 import type { CachedPasid } from "./translation-caches.ts";
 
@@ -20,7 +20,7 @@ import type { CachedPasid } from "./translation-caches.ts";
  * @returns the fault code; 0 = `result` holds the answer
  */
 export function judgeScalable(context: JudgeContext, request: Request, result: TranslateResult): number {
-  const { trail, caches } = context;
+  const { trail, caches, caps } = context;
   const entry = lookUpScalableContext(context, caches, trail, context.rootTable, request.rid);
   if (entry === undefined) {
     return trail.fault;
@@ -31,7 +31,7 @@ export function judgeScalable(context: JudgeContext, request: Request, result: T
   if (request.type === AT_TRANSLATED) {
     return judgeTranslated(context, entry, request, result);
   }
-  const refused = pasidFault(context, entry, request);
+  const refused = pasidFault(caps, entry, request.pasid);
   return refused === 0 ? judgeByPasid(context, entry, request, result) : refused;
 }
 
@@ -87,23 +87,6 @@ function judgeTranslated(
   }
   result.pass(request.page, true, true);
   return 0;
-}
-
-/** The checks of a PASID against unit and context entry. */
-function pasidFault({ caps }: JudgeContext, entry: ScalableContextEntry, { pasid }: Request): number {
-  if (pasid === NO_PASID) {
-    return 0;
-  }
-  if (!entry.pasidEnable) {
-    return 0x45;
-  }
-  if (pasid >= 2 ** caps.pasidBits) {
-    return 0x89;
-  }
-  if (pasid >= directoryEnd(entry)) {
-    return 0x46;
-  }
-  return pasid === entry.ridPasid ? 0x48 : 0;
 }
 
 function translate(context: JudgeContext, found: CachedPasid, request: Request, result: TranslateResult): number {

@@ -1,4 +1,5 @@
 import { bits32 } from "@iommu-lab/core";
+import { NO_PASID } from "@iommu-lab/pci";
 import type { Capabilities } from "../layout/capabilities.ts";
 import { ROOT_ENTRY_BYTES } from "../layout/root-entry.ts";
 import type { ScalableContextEntry } from "../layout/scalable-context-entry.ts";
@@ -11,6 +12,28 @@ import { pointerBeyondHost } from "./walk.ts";
 /** PASIDs below this number have an entry in the directory of a context entry. */
 export function directoryEnd(entry: ScalableContextEntry): number {
   return 2 ** (entry.directorySize + 13);
+}
+
+/**
+ * Checks a PASID against unit and context entry.
+ *
+ * @param pasid NO_PASID for a request without
+ * @returns the fault code, 0 = none
+ */
+export function pasidFault(caps: Capabilities, entry: ScalableContextEntry, pasid: number): number {
+  if (pasid === NO_PASID) {
+    return 0;
+  }
+  if (!entry.pasidEnable) {
+    return 0x45;
+  }
+  if (pasid >= 2 ** caps.pasidBits) {
+    return 0x89;
+  }
+  if (pasid >= directoryEnd(entry)) {
+    return 0x46;
+  }
+  return pasid === entry.ridPasid ? 0x48 : 0;
 }
 
 /**

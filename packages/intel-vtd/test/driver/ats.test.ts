@@ -1,8 +1,17 @@
-import { InputError } from "@iommu-lab/core";
+import type { DomainType, TraceEvent } from "@iommu-lab/core";
+import { InputError, Process, x86_64 } from "@iommu-lab/core";
 import { vtdLegacyWithPaging, vtdScalableAtProbe, vtdTrackPasids } from "@iommu-lab/intel-vtd";
-import { PCI_BUS, pciTopology } from "@iommu-lab/pci";
+import type { AtsEvent, TopologyDescription } from "@iommu-lab/pci";
+import { PCI_BUS, pciDev, pciTopology } from "@iommu-lab/pci";
 import { describe, expect, test } from "vitest";
 import { Machine, NIC, RW, nicConfig, oneDevice } from "./machine.ts";
+
+/** A NIC below an external-facing port. */
+function untrusted(): TopologyDescription {
+  return pciTopology({
+    rootPorts: [{ rid: 0x0008, externalFacing: true, endpoint: { rid: NIC, config: nicConfig } }],
+  });
+}
 
 const onDemand = { slots: { "ats:intel-vtd": vtdTrackPasids } };
 
@@ -17,19 +26,39 @@ function decisions(machine: Machine, rule: string): string[] {
   );
 }
 
+/** What was switched on, in order. */
+function enables(machine: Machine): string[] {
+  return machine.events.flatMap((event) =>
+    event.type === "capability:enable" && event.enabled ? [event.capability] : [],
+  );
+}
+
+/** The last decision about the NIC. */
+function last(machine: Machine): TraceEvent | undefined {
+  return machine.events.findLast((event) => event.type === "decision" && event.device === machine.device.name);
+}
+
 describe("what a device may do", () => {
   test("scalable: DTE, PASIDE and PRE at probe, then PASID, ATS, PRI", () => {
     const machine = new Machine();
     expect(word(machine, "vtd-context")).toBe("e1d");
-    const enables = machine.events.flatMap((event) => (event.type === "capability:enable" ? [event.capability] : []));
-    expect(enables).toEqual(["pasid", "ats", "pri"]);
+    expect(enables(machine)).toEqual(["pasid", "ats", "pri"]);
   });
 
   test("scalable without Page Aligned Request: DTE=1, ATS and PRI off", () => {
     const machine = new Machine({ topology: oneDevice({ ...nicConfig, ats: { queueDepth: 32, pageAligned: false } }) });
     expect(word(machine, "vtd-context")).toBe("e1d");
     expect(machine.believes).toBe(false);
-    expect(decisions(machine, "vtd-page-aligned-request")).toEqual(["Page Aligned Request=0 -> ATS stays off"]);
+    expect(enables(machine)).toEqual(["pasid"]);
+    expect(decisions(machine, "vtd-page-aligned-request")).toEqual([
+      "probe-finalize: RID on DMA-FQ, 0 PASIDs -> ATS off",
+    ]);
+    machine.storeType("identity");
+    expect(last(machine)).toMatchObject({
+      answer: "ATS off",
+      reason: expect.stringContaining("Page Aligned Request"),
+      basis: "source",
+    });
   });
 
   test("legacy without Page Aligned Request: TT=01 and ATS off", () => {
@@ -37,6 +66,12 @@ describe("what a device may do", () => {
     const machine = new Machine({ topology, vtd: { mode: "legacy" } });
     expect(word(machine, "vtd-context")).toBe("005");
     expect(machine.believes).toBe(false);
+    expect(enables(machine)).toEqual([]);
+    expect(last(machine)).toMatchObject({
+      answer: "ATS off",
+      reason: expect.stringContaining("Page Aligned Request"),
+      basis: "source",
+    });
   });
 
   test("PRI stays off, and PRE on, when responses would carry an unwanted PASID", () => {
@@ -58,6 +93,55 @@ describe("what a device may do", () => {
     const legacy = new Machine({ ...options, vtd: { ...options?.vtd, mode: "legacy" } });
     expect(word(legacy, "vtd-context")).toBe("001");
     expect(legacy.believes).toBe(false);
+  });
+
+  test.each<[string, ConstructorParameters<typeof Machine>[0], string, string]>([
+    ["pci=noats", { cmdline: "pci=noats" }, "pci=noats", "recorded"],
+    ["no ATSR", { vtd: { atsr: "none" } }, "no ATSR lists its root port 0000:00:01.0", "recorded"],
+    ["no device-TLBs", { vtd: { ats: false } }, "ECAP.DT=0", "source"],
+    ["an untrusted function", { topology: untrusted() }, "untrusted", "source"],
+  ])("%s: the reason names the fact", (_name, options, reason, basis) => {
+    for (const mode of ["scalable", "legacy"] as const) {
+      const machine = new Machine({ ...options, vtd: { ...options?.vtd, mode } });
+      expect(last(machine)).toMatchObject({
+        rule: "vtd-ats-supported",
+        answer: "ATS off",
+        reason: expect.stringContaining(reason),
+        basis,
+      });
+      expect(enables(machine)).not.toContain("ats");
+    }
+  });
+
+  test("a VF whose PF has another STU stays off, and scalable mode does not try again", () => {
+    const topology = pciTopology({
+      rootPorts: [
+        {
+          rid: 0x0008,
+          endpoint: { rid: NIC, config: nicConfig },
+          functions: [{ rid: NIC + 1, config: nicConfig, virtualFunctionOf: NIC }],
+        },
+      ],
+    });
+    const machine = new Machine({ topology, boot: false });
+    machine.platform.trace.subscribe((event) => {
+      if (event.type === "capability:enable" && event.capability === "ats") {
+        pciDev(machine.device).atsStu = 13;
+      }
+    });
+    machine.platform.boot();
+    const vf = machine.deviceAt(NIC + 1);
+    const believes = (): boolean | undefined => vf.iommu?.driver.believesAtsEnabled(vf);
+    expect(believes()).toBe(false);
+    expect(decisions(machine, "vtd-enable-failed")).toEqual(["pci_enable_ats() = -EINVAL -> ATS stays off"]);
+    pciDev(machine.device).atsStu = 12;
+    if (vf.group !== undefined) {
+      machine.platform.run(machine.platform.iommu.storeType(vf.group, "identity"));
+    }
+    expect(believes()).toBe(false);
+    expect(decisions(machine, "vtd-enable-failed")).toHaveLength(2);
+    const process = new Process(machine.platform.memory, x86_64, "process");
+    expect(() => machine.platform.iommu.allocSva(vf, process)).toThrow("EINVAL");
   });
 
   test("an integrated function needs no ATSR", () => {
@@ -102,6 +186,53 @@ describe("the shipped policies", () => {
     expect(vtdScalableAtProbe.wants("release", state)).toBe(false);
     expect(vtdScalableAtProbe.basis("rid-attach", state)).toBe("recorded");
     expect(vtdScalableAtProbe.basis("pasid-set", state)).toBe("source");
+    expect(vtdScalableAtProbe.basis("rid-attach", { ...state, livePasids: 1 })).toBe("source");
+  });
+
+  test.each<[string, AtsEvent, DomainType, number, string]>([
+    ["scalable", "probe-finalize", "IDENTITY", 0, "sets ATS Enable once"],
+    ["scalable", "rid-attach", "IDENTITY", 0, "PGTT=4"],
+    ["scalable", "rid-attach", "DMA", 0, "DTE=1"],
+    ["scalable", "rid-attach", "BLOCKED", 0, "so Translated requests pass"],
+    ["scalable", "pasid-remove", "IDENTITY", 0, "its own PASID entry"],
+    ["legacy", "rid-attach", "IDENTITY", 0, "TT=10, which forbids Translation Requests: ATS off"],
+    ["legacy", "rid-attach", "DMA", 0, "TT=01"],
+    ["legacy", "rid-attach", "BLOCKED", 0, "P=0"],
+    ["tracked", "rid-attach", "IDENTITY", 0, "no PASID is attached: ATS off"],
+    ["tracked", "rid-attach", "BLOCKED", 2, "2 PASIDs"],
+    ["tracked", "rid-attach", "DMA", 0, "page table"],
+  ])("%s, %s with RID on %s and %d PASIDs: %s", (name, event, ridDomain, livePasids, fact) => {
+    const policies = { scalable: vtdScalableAtProbe, legacy: vtdLegacyWithPaging, tracked: vtdTrackPasids };
+    const policy = Object.entries(policies).find(([key]) => key === name)?.[1];
+    const asked = { ridDomain, livePasids, required: false };
+    const reason = policy?.reason(event, asked) ?? "";
+    expect(reason).toContain(fact);
+    expect(reason.endsWith(" off")).toBe(policy?.wants(event, asked) === false);
+  });
+
+  test("release is told, and off whatever the policy", () => {
+    const machine = new Machine({
+      slots: { "ats:intel-vtd": { id: "always", source: "test", wants: () => true, basis: () => "derived" } },
+    });
+    expect(last(machine)).toMatchObject({
+      answer: "ATS on",
+      reason: "always answers so for the RID on DMA-FQ with 0 PASIDs",
+    });
+    const { name } = machine.device;
+    machine.platform.run(machine.platform.host.get(PCI_BUS).remove(machine.device));
+    const told = machine.events.findLast((event) => event.type === "decision" && event.device === name);
+    expect(told).toMatchObject({ input: "release: RID on BLOCKED, 0 PASIDs", answer: "ATS off" });
+  });
+
+  test("a policy that wants ATS on IDENTITY cannot have it in legacy mode", () => {
+    const always = { id: "always", source: "test", wants: () => true, basis: () => "derived" };
+    const machine = new Machine({
+      vtd: { mode: "legacy" },
+      cmdline: "iommu.passthrough=1",
+      slots: { "ats:intel-vtd": always },
+    });
+    expect(machine.believes).toBe(false);
+    expect(last(machine)).toMatchObject({ answer: "ATS off", reason: expect.stringContaining("TT=10") });
   });
 
   test("legacy: with paging", () => {

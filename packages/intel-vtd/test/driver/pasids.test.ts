@@ -1,5 +1,6 @@
 import { KernelError, Process, x86_64 } from "@iommu-lab/core";
 import type { Domain } from "@iommu-lab/core";
+import { vtdTrackPasids } from "@iommu-lab/intel-vtd";
 import { endpointConfig, pciTopology } from "@iommu-lab/pci";
 import { describe, expect, test } from "vitest";
 import { Machine, NIC, RW, nicConfig, oneDevice } from "./machine.ts";
@@ -187,6 +188,29 @@ describe("SVA", () => {
       "p_dev_tlb_inv 0x501000008 0x7ffffffffffff800",
       "wait",
     ]);
+  });
+
+  test("replaced by a paging domain its faults end first: nothing is drained", () => {
+    const machine = new Machine();
+    attach(machine, shared(machine));
+    const other = paging(machine);
+    machine.acts();
+    machine.platform.run(machine.platform.iommu.replacePasid(other, machine.device, PASID));
+    expect(machine.acts()).toEqual([...tornDown, setUp]);
+    machine.platform.run(machine.platform.iommu.replacePasid(shared(machine), machine.device, PASID));
+    machine.acts();
+    machine.platform.run(machine.platform.iommu.detachPasid(machine.device, PASID));
+    expect(machine.acts()).toHaveLength(tornDown.length + 4);
+  });
+
+  test("ATS on demand does not let a process on a device whose PRI cannot go on", () => {
+    const pri = { capacity: 512, responsePasidRequired: false };
+    const machine = new Machine({
+      topology: oneDevice({ ...nicConfig, pri }),
+      cmdline: "iommu.passthrough=1",
+      slots: { "ats:intel-vtd": vtdTrackPasids },
+    });
+    expect(errnoOf(() => shared(machine))).toBe("EINVAL");
   });
 
   test("a process cannot go on the RID", () => {

@@ -23,6 +23,8 @@ import { Machine, SCALABLE_CAP, SCALABLE_ECAP, SID } from "./machine.ts";
 import { FSTS, TTM_SCALABLE } from "../registers.ts";
 
 const RW = PROT_READ | PROT_WRITE;
+/** The same unit with 8 PASID bits. */
+const PASID_8_ECAP = [SCALABLE_ECAP[0], 0x0001cd38] as const;
 const PAGE = 0x1234;
 const TARGET = 0x40a00;
 
@@ -280,14 +282,21 @@ describe("page requests", () => {
     expect(machine.root.sent).toEqual([]);
   });
 
-  test.each<[string, Setup, string]>([
+  test.each<[string, Setup & { readonly request?: { readonly pasid: number } }, string]>([
     ["PRE=0", { context: { pageRequestEnable: false } }, "0x47"],
     ["DTE=0", { context: { pageRequestEnable: false, deviceTlbEnable: false } }, "0x44"],
     ["no PASID entry", { pasid: { present: false } }, "0x59"],
-  ])("are refused: %s", (_name, setup, code) => {
+    ["PASIDE=0", { context: { pasidEnable: false } }, "0x45"],
+    ["a PASID beyond the directory", { context: { directorySize: 0 }, request: { pasid: 0x2000 } }, "0x46"],
+    ["the PASID that stands for none", { request: { pasid: 0 } }, "0x48"],
+    ["a PASID wider than the unit has", { unit: { ecap: PASID_8_ECAP }, request: { pasid: 0x100 } }, "0x89"],
+  ])("are refused: %s", (_name, { request: changed, ...setup }, code) => {
     const { machine } = setUp(setup);
-    machine.unit.pageRequest(request);
-    expect(machine.root.sent).toEqual([expect.objectContaining({ kind: "response", rid: SID, pasid: 7, code: 1 })]);
+    const sent = { ...request, ...changed };
+    machine.unit.pageRequest(sent);
+    expect(machine.root.sent).toEqual([
+      expect.objectContaining({ kind: "response", rid: SID, pasid: sent.pasid, code: 1 }),
+    ]);
     expect(machine.events.find((event) => event.type === "fault")).toMatchObject({ code });
   });
 
