@@ -61,7 +61,7 @@ export {
 export { ALL_PAGES, type PageRange, decodePageRange, describePageRange, encodePageRange } from "./layout/page-range.ts";
 export { type PprLogEntry, decodePprEntry, encodePprEntry } from "./layout/ppr-log-entry.ts";
 export {
-  CONTROL_BIT,
+  type RegisterRegion,
   decodeBufferBase,
   decodeDeviceTableBase,
   encodeBufferBase,

@@ -14,6 +14,18 @@ export const EVENT_TAIL = 0x2018;
 export const STATUS = 0x2020;
 export const PPR_TAIL = 0x2038;
 
+/** Bits of Control 31:0. */
+export const CONTROL_BIT = {
+  IommuEn: 0,
+  EventLogEn: 2,
+  EventIntEn: 3,
+  ComWaitIntEn: 4,
+  CmdBufEn: 12,
+  PPRLogEn: 13,
+  PPREn: 15,
+  GTEn: 16,
+} as const;
+
 export const STATUS_EVENT_OVERFLOW = 0x1;
 export const STATUS_EVENT_INT = 0x2;
 export const STATUS_COM_WAIT_INT = 0x4;

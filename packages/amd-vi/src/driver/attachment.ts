@@ -41,7 +41,7 @@ export function* setDteEntry(state: DriverState, device: DeviceData, domain: Pro
 }
 
 /** Blocks a device: V alone, and what firmware wants to stay. Source: Linux 7.2 `clear_dte_entry()`. */
-export function clearDteEntry(state: DriverState, device: DeviceData): Op<void> {
+function clearDteEntry(state: DriverState, device: DeviceData): Op<void> {
   return state.deviceTable.update(device, state.deviceTable.clearEntry(device.rid));
 }
 
@@ -129,7 +129,7 @@ export function* enableAtsAndPri(device: DeviceData, pageRequests: boolean): Op<
  *
  * @throws KernelError EBUSY, EINVAL, ENOSPC, ENOMEM; the device then stays blocked
  */
-export function attachDevice(state: DriverState, device: DeviceData, domain: ProtectionDomain): Op<void> {
+function attachDevice(state: DriverState, device: DeviceData, domain: ProtectionDomain): Op<void> {
   return withLock(device.mutex, function* () {
     if (device.domain !== undefined) {
       throw new KernelError("EBUSY", `${device.function.name} is attached already`);
@@ -163,7 +163,7 @@ export function attachDevice(state: DriverState, device: DeviceData, domain: Pro
  *
  * Source: Linux 7.2 `detach_device()`.
  */
-export function detachDevice(state: DriverState, device: DeviceData): Op<void> {
+function detachDevice(state: DriverState, device: DeviceData): Op<void> {
   return withLock(device.mutex, function* () {
     const { domain } = device;
     if (domain === undefined) {

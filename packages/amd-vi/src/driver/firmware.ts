@@ -4,7 +4,9 @@ import { setBit, setBits } from "../layout/words.ts";
 
 /** A range of device IDs, both ends included. */
 export interface DeviceRange {
+  /** First device ID. */
   readonly first: Rid;
+  /** Last device ID. */
   readonly last: Rid;
 }
 
@@ -14,12 +16,15 @@ export interface UnityMap extends DeviceRange {
   readonly page: number;
   /** Number of pages. */
   readonly count: number;
+  /** The IR flag. */
   readonly read: boolean;
+  /** The IW flag. */
   readonly write: boolean;
 }
 
-/** The setting byte of IVHD device entries. Bit 0 INITPass, 1 EIntPass, 2 NMIPass, 5:4 SysMgt, 6 Lint0Pass, 7 Lint1Pass. */
+/** The setting byte of IVHD device entries. */
 export interface DeviceSetting extends DeviceRange {
+  /** Bit 0 INITPass, 1 EIntPass, 2 NMIPass, 5:4 SysMgt, 6 Lint0Pass, 7 Lint1Pass. */
   readonly setting: number;
 }
 

@@ -17,7 +17,7 @@ export interface Gcr3Owner {
 }
 
 /** Levels minus 1 for so many PASIDs. Source: Linux 7.2 `get_gcr3_levels()`. */
-export function gcr3Levels(pasids: number): number {
+function gcr3Levels(pasids: number): number {
   const order = Math.ceil(Math.log2(pasids));
   return order === 0 ? 0 : Math.ceil(order / 9) - 1;
 }

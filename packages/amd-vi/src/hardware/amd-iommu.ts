@@ -32,16 +32,23 @@ export interface AmdIommuOptions {
   readonly iotlbSup: boolean;
   /** NpCache of the capability header: the IOTLB keeps entries that are not present. */
   readonly npCache: boolean;
+  /** Which results it keeps. */
   readonly caches: CachePolicy;
+  /** Choices where sources disagree. */
   readonly open: OpenPoints;
 }
 
 /** What a unit is connected to. */
 export interface AmdIommuPorts {
+  /** What it reads tables from and writes logs to. */
   readonly memory: PhysicalMemory;
+  /** For InvTimeOut. */
   readonly clock: Clock;
+  /** Where its faults and completed commands appear. */
   readonly trace: Trace;
+  /** Where its messages to devices go. */
   readonly root: RootComplex;
+  /** Where its interrupts go. */
   readonly interrupt: InterruptLine;
 }
 
@@ -125,6 +132,14 @@ export class AmdIommu implements IommuHardware, MmioRegion, Digestible {
     return [this.#commands, this.#commands.devices];
   }
 
+  /**
+   * Judges one memory request.
+   *
+   * @param pasid the PASID, or `NO_PASID`
+   * @param page address / 4096
+   * @param offset address % 4096
+   * @param flags AT and the `REQUEST_` bits
+   */
   translate(rid: Rid, pasid: number, page: number, offset: number, flags: number): TranslateResult {
     return this.#port.translate(rid, pasid, page, offset, flags);
   }

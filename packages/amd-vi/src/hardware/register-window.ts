@@ -53,6 +53,8 @@ export interface RegisterParts {
   readonly exclusion: ExclusionRange;
 }
 
+const ZERO: Register64 = [0, 0];
+
 /** Registers that hold what was written and do nothing here. */
 const PLAIN: ReadonlySet<number> = new Set([GA_LOG_BASE, GA_LOG_TAIL_ADDRESS, GA_LOG_HEAD, GA_LOG_TAIL]);
 
@@ -65,10 +67,30 @@ const ENABLES: readonly ControlBit[] = [CONTROL_BIT.CmdBufEn, CONTROL_BIT.EventL
  */
 export class RegisterWindow implements Digestible {
   readonly #parts: RegisterParts;
+  readonly #readers: ReadonlyMap<number, () => Register64>;
   readonly #plain = new Map<number, Register64>();
 
   constructor(parts: RegisterParts) {
+    const { efr, efr2, control, table, commands, events, requests, exclusion } = parts;
     this.#parts = parts;
+    this.#readers = new Map<number, () => Register64>([
+      [DEVICE_TABLE_BASE, () => table.base],
+      [COMMAND_BASE, () => commands.base],
+      [EVENT_BASE, () => events.base],
+      [CONTROL, () => [control.lo, control.hi]],
+      [EXCLUSION_BASE, () => exclusion.base],
+      [EXCLUSION_LIMIT, () => exclusion.limit],
+      [EXTENDED_FEATURE, () => efr],
+      [PPR_BASE, () => requests.base],
+      [EXTENDED_FEATURE_2, () => efr2],
+      [COMMAND_HEAD, () => [commands.head, 0]],
+      [COMMAND_TAIL, () => [commands.tail, 0]],
+      [EVENT_HEAD, () => [events.head, 0]],
+      [EVENT_TAIL, () => [events.tail, 0]],
+      [STATUS, () => [this.#status(), 0]],
+      [PPR_HEAD, () => [requests.head, 0]],
+      [PPR_TAIL, () => [requests.tail, 0]],
+    ]);
   }
 
   /** Reads 4 bytes. */
@@ -142,26 +164,7 @@ export class RegisterWindow implements Digestible {
   }
 
   #read(offset: number): Register64 {
-    const { efr, efr2, control, table, commands, events, requests, exclusion } = this.#parts;
-    const registers: Readonly<Record<number, Register64>> = {
-      [DEVICE_TABLE_BASE]: table.base,
-      [COMMAND_BASE]: commands.base,
-      [EVENT_BASE]: events.base,
-      [CONTROL]: [control.lo, control.hi],
-      [EXCLUSION_BASE]: exclusion.base,
-      [EXCLUSION_LIMIT]: exclusion.limit,
-      [EXTENDED_FEATURE]: efr,
-      [PPR_BASE]: requests.base,
-      [EXTENDED_FEATURE_2]: efr2,
-      [COMMAND_HEAD]: [commands.head, 0],
-      [COMMAND_TAIL]: [commands.tail, 0],
-      [EVENT_HEAD]: [events.head, 0],
-      [EVENT_TAIL]: [events.tail, 0],
-      [STATUS]: [this.#status(), 0],
-      [PPR_HEAD]: [requests.head, 0],
-      [PPR_TAIL]: [requests.tail, 0],
-    };
-    return registers[offset] ?? this.#plain.get(offset) ?? [0, 0];
+    return this.#readers.get(offset)?.() ?? this.#plain.get(offset) ?? ZERO;
   }
 
   #writeControl(lo: number, hi: number): void {

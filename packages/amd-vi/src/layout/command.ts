@@ -31,6 +31,7 @@ export const PAGES_GN = 4;
 
 /** Pages of a domain: of its host table, or with a PASID of that guest table. */
 export interface PagesTarget {
+  /** DomainID. */
   readonly domainId: number;
   /** Guest translations of this PASID (GN=1); undefined = host translations. */
   readonly pasid?: number;
@@ -38,6 +39,7 @@ export interface PagesTarget {
 
 /** A device's IOTLB (its ATC). */
 export interface IotlbTarget {
+  /** DeviceID. */
   readonly deviceId: number;
   /** QueueID: commands with the same one share the limit. */
   readonly queueId: number;

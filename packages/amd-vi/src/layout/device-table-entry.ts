@@ -7,10 +7,6 @@ export const DTE_BYTES = 32;
 
 /** IntCtl: unmapped interrupts are aborted. */
 export const INT_CTL_ABORT = 0;
-/** IntCtl: interrupts pass unmapped. */
-export const INT_CTL_FORWARD = 1;
-/** IntCtl: interrupts are remapped. */
-export const INT_CTL_REMAP = 2;
 
 /**
  * A device table entry (DTE), 256 bits that hardware reads at once. Bit numbers count from bit 0 of the first quadword.
@@ -78,7 +74,7 @@ export interface DeviceTableEntry {
   readonly passInterrupts: number;
   /** HPTMode, bit 187. */
   readonly hostTableMode: boolean;
-  /** IntCtl, bits 189:188. */
+  /** IntCtl, bits 189:188: 0 abort, 1 pass unmapped, 2 remap. */
   readonly interruptControl: number;
   /** Lint0Pass and Lint1Pass, bits 191:190. */
   readonly passLint: number;

@@ -6,14 +6,23 @@ export const EVENT_BYTES = 16;
 
 /** Event codes, bits 63:60. Source: AMD IOMMU specification §2.5. */
 export const EVENT = {
+  /** A DTE has a reserved bit, a reserved value, or a feature the unit lacks. */
   ILLEGAL_DEV_TABLE_ENTRY: 1,
+  /** No translation, or no permission. */
   IO_PAGE_FAULT: 2,
+  /** A DTE could not be read. */
   DEV_TAB_HARDWARE_ERROR: 3,
+  /** A page-table entry could not be read. */
   PAGE_TAB_HARDWARE_ERROR: 4,
+  /** A command is unknown or has a reserved bit. */
   ILLEGAL_COMMAND_ERROR: 5,
+  /** A command could not be read, or its store went nowhere. */
   COMMAND_HARDWARE_ERROR: 6,
+  /** A device did not complete an invalidation. */
   IOTLB_INV_TIMEOUT: 7,
+  /** A request of a class or to a range that the DTE does not allow. */
   INVALID_DEVICE_REQUEST: 8,
+  /** A page request that the DTE does not allow. */
   INVALID_PPR_REQUEST: 9,
 } as const;
 
@@ -58,6 +67,7 @@ export const INVALID_TRANSLATION_RANGE = 1;
 export interface LogEvent {
   /** One of {@link EVENT}. */
   readonly code: number;
+  /** DeviceID. */
   readonly deviceId: number;
   /** DomainID; 0 where the event has none. */
   readonly domainId?: number;

@@ -1,9 +1,7 @@
 import { address52, hex, high32, low32 } from "@iommu-lab/core";
 
-/** Bytes of an entry of a GCR3 table. */
-export const GCR3_ENTRY_BYTES = 8;
 /** PASID bits that one level of a GCR3 table resolves. */
-export const GCR3_INDEX_BITS = 9;
+const GCR3_INDEX_BITS = 9;
 
 /** V of an entry, bit 0. */
 export const GCR3_VALID = 1;

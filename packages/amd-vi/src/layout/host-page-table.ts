@@ -43,7 +43,9 @@ export function codedSizeLog2(lo: number, hi: number): number {
 export interface HostLeaf {
   /** Address of the page; a multiple of its size. */
   readonly address: number;
+  /** IR. */
   readonly read: boolean;
+  /** IW. */
   readonly write: boolean;
   /** FC. Default false. */
   readonly forceCoherent?: boolean;

@@ -3,7 +3,7 @@ import { high32, low32 } from "@iommu-lab/core";
 /** Pages of the 64-bit address space. */
 export const ALL_PAGES: number = 2 ** 52;
 /** log2 of the 64-bit address space in bytes. */
-export const ALL_PAGES_LOG2 = 64;
+const ALL_PAGES_LOG2 = 64;
 const S = 1;
 /** Address bits 62:12, which with S code everything. */
 const ALL_LO = 0xfffff000;

@@ -1,8 +1,6 @@
 import type { Words } from "./words.ts";
 import { getBits, setBits } from "./words.ts";
 
-/** Bytes of a PPR log entry. */
-export const PPR_ENTRY_BYTES = 16;
 const CODE_PAGE_SERVICE = 1;
 const FLAG_READ = 0x004;
 const FLAG_WRITE = 0x020;
@@ -11,6 +9,7 @@ const FLAG_GN = 0x100;
 
 /** A page request as the unit writes it down. */
 export interface PprLogEntry {
+  /** DeviceID. */
   readonly deviceId: number;
   /** The PASID; undefined = the request had none (GN=0). */
   readonly pasid?: number;
@@ -18,7 +17,9 @@ export interface PprLogEntry {
   readonly groupIndex: number;
   /** Last request of its group: bit 9 of the tag. */
   readonly last: boolean;
+  /** Read permission is asked for. */
   readonly read: boolean;
+  /** Write permission is asked for. */
   readonly write: boolean;
   /** Page number. */
   readonly page: number;

@@ -107,8 +107,6 @@ export const STATUS_PPR_INT = 0x40;
 export const STATUS_PPR_RUN = 0x80;
 /** The guest virtual APIC log runs. */
 export const STATUS_GA_LOG_RUN = 0x100;
-/** Bits that a 1 clears. */
-export const STATUS_WRITE_1_CLEAR = 0x68e67;
 
 /** IotlbSup of the capability header at +0, bit 24: device IOTLBs (ATS) are supported. */
 export const CAP_IOTLB_SUP: number = 1 << 24;
@@ -117,13 +115,21 @@ export const CAP_NP_CACHE: number = 1 << 26;
 /** EFRSup of the capability header, bit 27. */
 export const CAP_EFR_SUP: number = 1 << 27;
 
+/** A region of memory as a base register describes it. */
+export interface RegisterRegion {
+  /** Physical address. */
+  readonly address: number;
+  /** Length in bytes. */
+  readonly bytes: number;
+}
+
 /** Device Table Base for a table of `bytes`, a multiple of 4096, at most 2 MiB. */
 export function encodeDeviceTableBase(address: number, bytes: number): readonly [lo: number, hi: number] {
   return [(low32(address) | (bytes / 4096 - 1)) >>> 0, high32(address)];
 }
 
 /** Reads Device Table Base. */
-export function decodeDeviceTableBase(lo: number, hi: number): { readonly address: number; readonly bytes: number } {
+export function decodeDeviceTableBase(lo: number, hi: number): RegisterRegion {
   return { address: address52(lo, hi), bytes: (bits32(lo, 8, 0) + 1) * 4096 };
 }
 
@@ -133,6 +139,6 @@ export function encodeBufferBase(address: number, lengthLog2: number): readonly 
 }
 
 /** Reads such a base: lengths below 8 are reserved and count as 8. */
-export function decodeBufferBase(lo: number, hi: number): { readonly address: number; readonly bytes: number } {
+export function decodeBufferBase(lo: number, hi: number): RegisterRegion {
   return { address: address52(lo, hi), bytes: 16 * 2 ** Math.max(8, bits32(hi, 27, 24)) };
 }

@@ -1,7 +1,6 @@
 import type { AmdIommuOptions, DeviceTableEntry } from "@iommu-lab/amd-vi";
 import {
   AmdIommu,
-  CONTROL_BIT,
   EMPTY_DTE,
   defaultOpenPoints,
   encodeBufferBase,
@@ -15,6 +14,7 @@ import {
   COMMAND_BASE,
   COMMAND_TAIL,
   CONTROL,
+  CONTROL_BIT,
   DEVICE_TABLE_BASE,
   EVENT_BASE,
   EVENT_TAIL,
@@ -27,7 +27,7 @@ import { AT_TRANSLATED, AT_TRANSLATION_REQUEST, AT_UNTRANSLATED, NO_PASID, REQUE
 import { dwords } from "../layout/golden.ts";
 
 /** A message the unit sent down. */
-export interface Sent {
+interface Sent {
   readonly kind: "invalidate" | "response";
   readonly rid: number;
   readonly pasid: number;
@@ -39,7 +39,7 @@ export interface Sent {
 }
 
 /** A root complex that writes down what it is asked to send. */
-export class FakeRoot implements RootComplex {
+class FakeRoot implements RootComplex {
   readonly sent: Sent[] = [];
 
   sendInvalidate(
