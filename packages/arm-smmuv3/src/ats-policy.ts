@@ -1,0 +1,70 @@
+import type { Basis, KernelProfile } from "@iommu-lab/core";
+import { InputError } from "@iommu-lab/core";
+import type { AtsEvent, AtsPolicy, AtsState } from "@iommu-lab/pci";
+
+/** The slot of a kernel profile that replaces the shipped ATS policy of this driver. */
+export const ATS_SLOT = "ats:arm-smmuv3";
+
+function wants(state: AtsState): boolean {
+  if (state.guestWantsAts !== undefined) {
+    return state.guestWantsAts;
+  }
+  const { ridDomain, livePasids, required } = state;
+  if (ridDomain === "none") {
+    return false;
+  }
+  if (ridDomain === "BLOCKED") {
+    return livePasids > 0;
+  }
+  return ridDomain !== "IDENTITY" || livePasids > 0 || required;
+}
+
+/**
+ * What Linux 7.2 ships for SMMUv3: ATS is on while there is something to translate (a translated RID, or any PASID), and
+ * on IDENTITY also for a function that cannot work without it. BLOCKED without PASIDs is off for every function.
+ *
+ * Source: Linux 7.2 `arm_smmu_attach_prepare()`, `arm_smmu_attach_dev_ste()`, `arm_smmu_blocking_set_dev_pasid()`.
+ */
+export const smmuv3OnDemand: AtsPolicy = {
+  id: "smmuv3-on-demand",
+  source: "Linux 7.2 arm_smmu_attach_prepare(), arm_smmu_attach_dev_ste()",
+  wants: (_event: AtsEvent, state: AtsState): boolean => wants(state),
+  // PASIDs and nesting were never seen on a recorded kernel; the rest was.
+  basis: (event: AtsEvent, state: AtsState): Basis =>
+    state.livePasids > 0 || event.startsWith("pasid") || state.guestWantsAts !== undefined ? "source" : "recorded",
+};
+
+const SHIPPED: ReadonlyMap<string, AtsPolicy> = new Map([["linux-7.2", smmuv3OnDemand]]);
+
+function isPolicy(value: unknown): value is AtsPolicy {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "id" in value &&
+    typeof value.id === "string" &&
+    "wants" in value &&
+    typeof value.wants === "function" &&
+    "basis" in value &&
+    typeof value.basis === "function"
+  );
+}
+
+/**
+ * The policy of a kernel: what its slot `ats:arm-smmuv3` holds, else what the version ships.
+ *
+ * @throws InputError when the slot holds something else than an ATS policy, or the version is not modelled
+ */
+export function atsPolicyOf(kernel: KernelProfile): AtsPolicy {
+  const slot = kernel.slots[ATS_SLOT];
+  if (slot !== undefined) {
+    if (!isPolicy(slot)) {
+      throw new InputError(`the kernel's slot ${ATS_SLOT} holds no ATS policy`);
+    }
+    return slot;
+  }
+  const shipped = SHIPPED.get(kernel.id);
+  if (shipped === undefined) {
+    throw new InputError(`no SMMUv3 driver of ${kernel.id} is modelled`);
+  }
+  return shipped;
+}

@@ -1,0 +1,214 @@
+import type {
+  Device,
+  Domain,
+  DomainType,
+  GroupHint,
+  IommuCore,
+  IommuDriver,
+  Op,
+  PageTableFormat,
+  PagingRequest,
+  ProcessMemory,
+  ReservedRegion,
+} from "@iommu-lab/core";
+import { KernelError, Lock, PROT_MMIO, PROT_NOEXEC, PROT_WRITE } from "@iommu-lab/core";
+import type { AtsPolicy } from "@iommu-lab/pci";
+import { PciDev, pciDeviceGroup, pciForEachDmaAlias } from "@iommu-lab/pci";
+import { vmsav8_64Process } from "../layout/vmsav8-64.ts";
+import { AsidAllocator } from "./asid-allocator.ts";
+import { disableDevice, resetDevice } from "./device-reset.ts";
+import { BlockedDomain, IdentityDomain, PagingDomain, SvaDomain } from "./domains.ts";
+import type { DriverContext } from "./driver-context.ts";
+import { Master } from "./master.ts";
+import type { DriverPorts } from "./ports.ts";
+import { OWNER } from "./ports.ts";
+import { disablePasid, enablePasid, insertMaster, prepareAts, removeMaster } from "./probe.ts";
+import type { SmmuDescription } from "./smmu-device.ts";
+import { SmmuDevice } from "./smmu-device.ts";
+
+/** Where doorbells of a user's domain go: `MSI_IOVA_BASE`, 1 MiB. */
+const MSI_WINDOW: ReservedRegion = {
+  page: 0x8000,
+  count: 0x100,
+  prot: PROT_WRITE | PROT_NOEXEC | PROT_MMIO,
+  type: "sw-msi",
+};
+
+/** HiSilicon's PCIe tune and trace device works with IDENTITY alone. */
+const HISI_PTT = { vendor: 0x19e5, device: 0xa12e } as const;
+
+/** Linux's SMMUv3 driver (`drivers/iommu/arm/arm-smmu-v3`). */
+export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
+  readonly name: string = OWNER;
+  readonly processFormat: PageTableFormat = vmsav8_64Process;
+  readonly identity: Domain;
+  readonly blocked: Domain;
+  readonly policy: AtsPolicy;
+  readonly asidLock: Lock = new Lock("arm_smmu_asid_lock");
+  readonly asids: AsidAllocator = new AsidAllocator();
+  readonly #core: IommuCore;
+  readonly #ports: DriverPorts;
+  readonly #descriptions: readonly SmmuDescription[];
+  readonly #smmus: SmmuDevice[] = [];
+  readonly #masters = new Map<Device, Master>();
+
+  /** @param descriptions the SMMUs that firmware tells of */
+  constructor(descriptions: readonly SmmuDescription[], ports: DriverPorts, policy: AtsPolicy) {
+    this.#descriptions = descriptions;
+    this.#ports = ports;
+    this.#core = ports.core;
+    this.policy = policy;
+    this.identity = new IdentityDomain(this);
+    this.blocked = new BlockedDomain(this);
+  }
+
+  /** As the domains see it. */
+  get driver(): IommuDriver {
+    return this;
+  }
+
+  /** The SMMUs that are up. */
+  get smmus(): readonly SmmuDevice[] {
+    return this.#smmus;
+  }
+
+  get releaseDomain(): Domain {
+    return this.blocked;
+  }
+
+  /**
+   * Probes and brings up every SMMU, then lets the core probe all devices. When that fails the SMMUs are turned off
+   * again and their devices stay without translation.
+   *
+   * Source: Linux 7.2 `arm_smmu_device_probe()`, `arm_smmu_disable_action()`.
+   */
+  *start(): Op<void> {
+    try {
+      for (const description of this.#descriptions) {
+        const smmu = new SmmuDevice(description, this.#ports);
+        this.#smmus.push(smmu);
+        yield* resetDevice(smmu);
+      }
+      yield* this.#core.registerDriver(this);
+    } catch (error) {
+      if (!(error instanceof KernelError)) {
+        throw error;
+      }
+      const { trace } = this.#ports;
+      if (trace.active) {
+        trace.emit("warn", { where: "arm_smmu_device_probe", what: `Failed to register iommu: ${error.message}` });
+      }
+      for (const smmu of this.#smmus.splice(0)) {
+        yield* disableDevice(smmu);
+      }
+    }
+  }
+
+  /**
+   * Source: Linux 7.2 `arm_smmu_probe_device()`.
+   *
+   * @throws KernelError ENODEV when no SMMU serves the function or an alias of it is taken, ERANGE, EOPNOTSUPP when ATS
+   * is required and cannot be had
+   */
+  *probeDevice(device: Device): Op<void> {
+    const { bus } = device;
+    const smmu = bus instanceof PciDev ? this.#smmus.find(({ description }) => description.serves(bus.rid)) : undefined;
+    if (smmu === undefined || !(bus instanceof PciDev)) {
+      throw new KernelError("ENODEV", `no SMMU serves ${device.name}`);
+    }
+    const ids = new Set(pciForEachDmaAlias(bus).map(({ rid }) => rid));
+    const master = new Master(
+      device,
+      bus,
+      smmu,
+      [...ids].toSorted((a, b) => a - b),
+    );
+    yield* insertMaster(master);
+    yield* enablePasid(master);
+    try {
+      yield* prepareAts(master, this.policy);
+    } catch (error) {
+      yield* disablePasid(master);
+      removeMaster(master);
+      throw error;
+    }
+    this.#masters.set(device, master);
+  }
+
+  /** Source: Linux 7.2 `arm_smmu_release_device()`. */
+  *releaseDevice(device: Device): Op<void> {
+    const master = this.masterOf(device);
+    yield* disablePasid(master);
+    removeMaster(master);
+    master.cdTable.free();
+    this.#masters.delete(device);
+  }
+
+  deviceGroup(device: Device): GroupHint {
+    return pciDeviceGroup(device, this.#core);
+  }
+
+  /** Source: Linux 7.2 `arm_smmu_def_domain_type()`. */
+  defaultDomainType(device: Device): DomainType | undefined {
+    const { pci } = this.masterOf(device);
+    return pci.vendor === HISI_PTT.vendor && pci.device === HISI_PTT.device ? "IDENTITY" : undefined;
+  }
+
+  /** Source: Linux 7.2 `arm_smmu_get_resv_regions()`. */
+  reservedRegions(_device: Device): readonly ReservedRegion[] {
+    return [MSI_WINDOW];
+  }
+
+  maxPasids(device: Device): number {
+    return 2 ** this.masterOf(device).smmu.features.substreamIdBits;
+  }
+
+  /**
+   * Stage 1 for every request. Source: Linux 7.2 `arm_smmu_domain_alloc_paging_flags()`.
+   *
+   * @throws KernelError EOPNOTSUPP for an SMMU without stage 1
+   */
+  allocPaging(device: Device, request: PagingRequest): Domain {
+    const { smmu } = this.masterOf(device);
+    if (!smmu.features.stage1) {
+      throw new KernelError("EOPNOTSUPP", `${smmu.name} has no stage 1`);
+    }
+    return new PagingDomain(this, smmu, request.type);
+  }
+
+  /**
+   * Source: Linux 7.2 `arm_smmu_sva_domain_alloc()`.
+   *
+   * @throws KernelError EOPNOTSUPP for an SMMU that cannot share the CPUs' tables, EINVAL for tables of another format
+   */
+  allocSva(device: Device, process: ProcessMemory): Domain {
+    const { smmu } = this.masterOf(device);
+    if (!smmu.features.sva) {
+      throw new KernelError("EOPNOTSUPP", `${smmu.name} cannot share address spaces`);
+    }
+    if (process.formatName !== vmsav8_64Process.name) {
+      throw new KernelError("EINVAL", `an SMMU does not read ${process.formatName} tables`);
+    }
+    return new SvaDomain(this, smmu, process);
+  }
+
+  believesAtsEnabled(device: Device): boolean {
+    return this.#masters.get(device)?.atsEnabled ?? false;
+  }
+
+  masterOf(device: Device): Master {
+    const master = this.#masters.get(device);
+    if (master === undefined) {
+      throw new KernelError("ENODEV", `no SMMU serves ${device.name}`);
+    }
+    return master;
+  }
+
+  ridDomainOf(device: Device): Domain | undefined {
+    return this.#core.driverDomain(device);
+  }
+
+  newDomainId(): number {
+    return this.#core.newDomainId();
+  }
+}

@@ -1,0 +1,95 @@
+import type { Device, Domain, Op, Pasid } from "@iommu-lab/core";
+import { KernelError } from "@iommu-lab/core";
+import { CD } from "../layout/context-descriptor.ts";
+import type { Words } from "../layout/words.ts";
+import { getField } from "../layout/words.ts";
+import { atsStateOf, decideAts } from "./ats-decision.ts";
+import { atcInvMaster } from "./invalidate.ts";
+import { attachCommit, attachPrepare, clearCd, leaveOldDomain } from "./attach.ts";
+import type { DriverContext } from "./driver-context.ts";
+import { tracked } from "./driver-context.ts";
+import type { Master } from "./master.ts";
+import { updateSte } from "./rid-attach.ts";
+import type { TrackedDomain } from "./tracked-domain.ts";
+
+function isUntranslated(domain: Domain | undefined): boolean {
+  return domain?.type === "IDENTITY" || domain?.type === "BLOCKED";
+}
+
+/** PASIDs that will be attached once this one is. */
+function pasidsWith(master: Master, pasid: Pasid): number {
+  const place = master.cdTable.find(pasid);
+  const known = place !== undefined && getField(master.smmu.tables.read(place), CD.v) === 1;
+  return master.cdTable.usedSsids + (known ? 0 : 1);
+}
+
+/**
+ * Attaches a domain to a PASID: its context descriptor, then the STE where that has to follow, then the ATC.
+ *
+ * Source: Linux 7.2 `arm_smmu_set_pasid()`.
+ *
+ * @throws KernelError EINVAL for a domain of another SMMU, or when the RID is on a domain that leaves no room for PASIDs
+ */
+export function* setPasid(
+  context: DriverContext,
+  domain: TrackedDomain,
+  device: Device,
+  pasid: Pasid,
+  cd: Words,
+  old: Domain | undefined,
+): Op<void> {
+  const master = context.masterOf(device);
+  const ridDomain = context.ridDomainOf(device);
+  if (domain.smmu !== master.smmu) {
+    throw new KernelError("EINVAL", `the domain belongs to another SMMU than ${device.name}`);
+  }
+  if (ridDomain === undefined || (!master.cdTable.inSte && !isUntranslated(ridDomain))) {
+    throw new KernelError("EINVAL", `the RID of ${device.name} leaves no room for PASIDs`);
+  }
+  if (!master.cdTable.allocated) {
+    master.allocateCdTable();
+  }
+  const place = yield* master.cdTable.obtain(pasid);
+  yield context.asidLock.exclusive;
+  try {
+    const state = atsStateOf(master, ridDomain.type, pasidsWith(master, pasid));
+    const ats = decideAts(master, context.policy, "pasid-set", state);
+    const attach = yield* attachPrepare(master, pasid, domain, tracked(old), ats);
+    yield* master.cdTable.write(pasid, place, cd);
+    yield* updateSte(master, ridDomain, ats);
+    yield* attachCommit(attach);
+  } finally {
+    context.asidLock.release();
+  }
+}
+
+/**
+ * Takes a PASID away. When it was the last one and the RID is on IDENTITY or BLOCKED, that is attached again, so that
+ * the STE needs no context descriptors any more.
+ *
+ * Source: Linux 7.2 `arm_smmu_blocking_set_dev_pasid()`.
+ */
+export function* removePasid(context: DriverContext, device: Device, pasid: Pasid, old: Domain | undefined): Op<void> {
+  const master = context.masterOf(device);
+  yield context.asidLock.exclusive;
+  try {
+    const left = tracked(old);
+    const oldInvalidations = left?.invalidationsOf(master, pasid, master.atsEnabled) ?? [];
+    yield* clearCd(master, pasid);
+    if (master.atsEnabled) {
+      yield* atcInvMaster(master, pasid);
+    }
+    yield* leaveOldDomain({ master, ssid: pasid, old: left, atsEnabled: master.atsEnabled, oldInvalidations });
+  } finally {
+    context.asidLock.release();
+  }
+  const ridDomain = context.ridDomainOf(device);
+  if (master.ssidsInUse || ridDomain === undefined) {
+    return;
+  }
+  const wanted = master.atsSupported && context.policy.wants("pasid-remove", atsStateOf(master, ridDomain.type, 0));
+  const downgrade = isUntranslated(ridDomain) ? !wanted : wanted !== master.atsEnabled;
+  if (downgrade) {
+    yield* ridDomain.attach(device, ridDomain);
+  }
+}

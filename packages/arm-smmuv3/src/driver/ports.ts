@@ -1,0 +1,12 @@
+import type { IommuCore, Mmio, PhysicalMemory, Trace } from "@iommu-lab/core";
+
+/** What the driver reaches the world through: memory, registers, the core it serves, and the trace. */
+export interface DriverPorts {
+  readonly memory: PhysicalMemory;
+  readonly mmio: Mmio;
+  readonly trace: Trace;
+  readonly core: IommuCore;
+}
+
+/** Owner of the driver's allocations. */
+export const OWNER = "arm-smmu-v3";

@@ -1,0 +1,221 @@
+import type { PlatformHost, Plugin, Token } from "@iommu-lab/core";
+import {
+  BOOT,
+  CLOCK,
+  InputError,
+  IOMMU_CORE,
+  KERNEL,
+  MEMORY,
+  MMIO,
+  SCHEDULER,
+  TRACE,
+  preempt,
+  token,
+} from "@iommu-lab/core";
+import { FABRIC, type Rid } from "@iommu-lab/pci";
+import { atsPolicyOf } from "./ats-policy.ts";
+import { ArmSmmuV3Driver } from "./driver/driver.ts";
+import { interruptHandlers } from "./driver/interrupts.ts";
+import type { CachePolicy } from "./hardware/config-cache.ts";
+import { Smmu } from "./hardware/smmu.ts";
+import type { InterruptLines } from "./interrupt-line.ts";
+import { interruptLines } from "./interrupt-line.ts";
+import { addressSizeCode } from "./layout/address-size.ts";
+import {
+  HTTU,
+  type IdRegisters,
+  STALL_MODEL,
+  TTF_AARCH64,
+  TT_ENDIAN,
+  encodeIdr0,
+  encodeIdr1,
+  encodeIdr3,
+  encodeIdr5,
+} from "./layout/id-registers.ts";
+import { REGISTER_WINDOW_BYTES } from "./layout/registers.ts";
+
+/** Options of {@link smmuv3}. All have defaults. */
+export interface Smmuv3Options {
+  /** IDR0.ATS. Default true. */
+  readonly ats?: boolean;
+  /** IDR0.PRI. Default true. */
+  readonly pri?: boolean;
+  /** IDR1.SSIDSIZE: PASID bits, 0 … 20. Default 20. */
+  readonly ssidBits?: number;
+  /** IDR1.SIDSIZE: StreamID bits; a StreamID is a requester ID. Default 16. */
+  readonly sidBits?: number;
+  /** IDR1.ATTR_TYPES_OVR. Default false. */
+  readonly attributeOverride?: boolean;
+  /** IDR0.HYP, with the kernel at EL2 (VHE): it then uses the EL2-E2H regime. Default false. */
+  readonly el2?: boolean;
+  /** IDR0.STALL_MODEL = 0: platform devices may stall; PCI functions never do. Default false. */
+  readonly stall?: boolean;
+  /** IDR3.RIL: TLB invalidation by range. Default true. */
+  readonly rangeInvalidation?: boolean;
+  /** IDR0.HTTU: 0 none, 1 access flag, 2 access flag and dirty state. Default 0. */
+  readonly httu?: 0 | 1 | 2;
+  /** IDR5.OAS in bits: 32, 36, 40, 42, 44, 48 or 52. Default 48. */
+  readonly oas?: number;
+  /** Raw ID registers, as recorded; each replaces what the options above say about it. */
+  readonly idr?: Partial<IdRegisters>;
+  /** Firmware says that the root complex does ATS. Default true. */
+  readonly rootComplexAts?: boolean;
+  /** Which requester IDs it serves. Default all. */
+  readonly serves?: (rid: Rid) => boolean;
+  /** Physical address of the registers. Default 0x09050000. */
+  readonly base?: number;
+  /** Name in traces. Default `smmu0`. */
+  readonly name?: string;
+  /** What it keeps of tables: everything the architecture allows, or nothing. Default `keep-all`. */
+  readonly caches?: CachePolicy;
+  /** ns after which an Invalidate Request is given up. Default 60 s, as PCIe asks for. */
+  readonly atcTimeout?: number;
+}
+
+const DEFAULT_BASE = 0x09050000;
+/** PCIe 6.1 §10.3.1: 60 s. */
+const DEFAULT_ATC_TIMEOUT = 60_000_000_000;
+const QUEUE_BITS = 16;
+
+function flag(value: boolean | undefined, otherwise: boolean): number {
+  return (value ?? otherwise) ? 1 : 0;
+}
+
+function checkBits(name: string, value: number, largest: number): void {
+  if (!Number.isInteger(value) || value < 0 || value > largest) {
+    throw new InputError(`smmuv3: ${name} is ${value}, expected 0 to ${largest}`);
+  }
+}
+
+/**
+ * The ID registers that options stand for.
+ *
+ * @throws InputError for a size that the registers cannot hold
+ */
+export function idRegistersOf(options: Smmuv3Options): IdRegisters {
+  const ssidBits = options.ssidBits ?? 20;
+  const sidBits = options.sidBits ?? 16;
+  const oas = options.oas ?? 48;
+  checkBits("ssidBits", ssidBits, 20);
+  checkBits("sidBits", sidBits, 32);
+  if (![32, 36, 40, 42, 44, 48, 52].includes(oas)) {
+    throw new InputError(`smmuv3: oas is ${oas}, expected 32, 36, 40, 42, 44, 48 or 52`);
+  }
+  const named: IdRegisters = {
+    idr0: encodeIdr0({
+      s1p: 1,
+      s2p: 1,
+      ttf: TTF_AARCH64,
+      cohacc: 1,
+      httu: options.httu ?? HTTU.none,
+      hyp: flag(options.el2, false),
+      ats: flag(options.ats, true),
+      asid16: 1,
+      pri: flag(options.pri, true),
+      vmid16: 1,
+      cd2l: 1,
+      ttEndian: TT_ENDIAN.little,
+      stallModel: (options.stall ?? false) ? STALL_MODEL.stallOrTerminate : STALL_MODEL.terminate,
+      termModel: 1,
+      stLevel: 1,
+    }),
+    idr1: encodeIdr1({
+      sidSize: sidBits,
+      ssidSize: ssidBits,
+      cmdQs: QUEUE_BITS,
+      eventQs: QUEUE_BITS,
+      priQs: QUEUE_BITS,
+      attrTypesOvr: flag(options.attributeOverride, false),
+    }),
+    idr3: encodeIdr3({ had: 1, xnx: 1, ril: flag(options.rangeInvalidation, true), bbml: 2 }),
+    idr5: encodeIdr5({ oas: addressSizeCode(oas), gran4K: 1, gran16K: 1, gran64K: 1 }),
+  };
+  return { ...named, ...options.idr };
+}
+
+/** The SMMU as silicon. */
+export const SMMUV3_HARDWARE: Token<Smmu> = token("arm-smmuv3.hardware");
+/** Linux's driver for it. */
+export const SMMUV3_DRIVER: Token<ArmSmmuV3Driver> = token("arm-smmuv3.driver");
+const LINES: Token<InterruptLines> = token("arm-smmuv3.interrupts");
+
+function buildHardware(host: PlatformHost, options: Smmuv3Options): Smmu {
+  const serves = options.serves ?? (() => true);
+  const fabric = host.get(FABRIC);
+  const smmu = new Smmu(
+    {
+      name: options.name ?? "smmu0",
+      id: idRegistersOf(options),
+      atcTimeout: options.atcTimeout ?? DEFAULT_ATC_TIMEOUT,
+      caches: options.caches ?? "keep-all",
+      streamIdOf: (rid) => rid,
+      ridOf: (sid) => sid,
+    },
+    {
+      memory: host.get(MEMORY),
+      clock: host.get(CLOCK),
+      trace: host.get(TRACE),
+      root: fabric,
+      interrupts: host.get(LINES),
+    },
+  );
+  const scheduler = host.get(SCHEDULER);
+  for (const engine of smmu.engines) {
+    scheduler.addEngine(engine);
+  }
+  host.get(MMIO).map(options.base ?? DEFAULT_BASE, REGISTER_WINDOW_BYTES, smmu);
+  fabric.attachIommu(smmu, serves);
+  return smmu;
+}
+
+function buildDriver(host: PlatformHost, options: Smmuv3Options): ArmSmmuV3Driver {
+  const driver = new ArmSmmuV3Driver(
+    [
+      {
+        name: options.name ?? "smmu0",
+        base: options.base ?? DEFAULT_BASE,
+        vhe: options.el2 ?? true,
+        serves: options.serves ?? (() => true),
+        rootComplexAts: options.rootComplexAts ?? true,
+      },
+    ],
+    { memory: host.get(MEMORY), mmio: host.get(MMIO), trace: host.get(TRACE), core: host.get(IOMMU_CORE) },
+    atsPolicyOf(host.get(KERNEL)),
+  );
+  const scheduler = host.get(SCHEDULER);
+  for (const handler of interruptHandlers(host.get(LINES), () => driver.smmus[0])) {
+    scheduler.addEngine(handler);
+  }
+  return driver;
+}
+
+/**
+ * An Arm SMMUv3 between the PCI fabric and memory, and Linux's driver for it.
+ *
+ * @throws InputError for options that no SMMU can have
+ * @example
+ * ```ts
+ * const platform = createPlatform({ kernel: linux("7.2"), plugins: [pci(topology), smmuv3({ ats: true, ssidBits: 20 })] });
+ * platform.boot();
+ * ```
+ */
+export function smmuv3(options: Smmuv3Options = {}): Plugin {
+  idRegistersOf(options);
+  return {
+    name: "arm-smmuv3",
+    register(host) {
+      host.provide(LINES, () => interruptLines(options.name ?? "smmu0"));
+      host.provide(SMMUV3_HARDWARE, () => buildHardware(host, options));
+      host.provide(SMMUV3_DRIVER, () => buildDriver(host, options));
+      host.add(BOOT, {
+        name: "smmu power-on",
+        order: 50,
+        *run() {
+          yield preempt;
+          host.get(SMMUV3_HARDWARE);
+        },
+      });
+      host.add(BOOT, { name: "arm-smmu-v3", order: 300, run: () => host.get(SMMUV3_DRIVER).start() });
+    },
+  };
+}
