@@ -105,13 +105,29 @@ export function atsPossible(state: DriverState, device: DeviceData): boolean {
   return false;
 }
 
+/** A function that did not take an Enable bit stays attached without it. */
+function explainFailure(state: DriverState, device: DeviceData, capability: string, failed: boolean): void {
+  if (failed) {
+    state.decide(device.function.name, {
+      rule: "amd-enable-failed",
+      input: `${capability} wanted`,
+      answer: `${capability} off`,
+      reason: `the function did not take ${capability} Enable; the attach goes on and the driver believes it off`,
+      source: "Linux 7.2 pdev_enable_caps()",
+      basis: "source",
+    });
+  }
+}
+
 /** ATS, and with a GCR3 table PRI and its fault queue. Source: Linux 7.2 `attach_device()`, `amd_iommu_iopf_add_device()`. */
-export function* enableAtsAndPri(device: DeviceData, pageRequests: boolean): Op<void> {
+export function* enableAtsAndPri(state: DriverState, device: DeviceData, pageRequests: boolean): Op<void> {
   yield* enableAts(device);
+  explainFailure(state, device, "ATS", !device.atsEnabled);
   if (!pageRequests) {
     return;
   }
   yield* enablePri(device);
+  explainFailure(state, device, "PRI", device.atsEnabled && device.priSupported && !device.priEnabled);
   if (device.priEnabled) {
     if (device.unit.faultQueue) {
       device.pageRequests = true;
@@ -145,10 +161,11 @@ function attachDevice(state: DriverState, device: DeviceData, domain: Protection
         throw error;
       }
       yield* enablePasid(device);
+      explainFailure(state, device, "PASID", device.pasidSupported && !device.pasidEnabled);
     }
     device.domain = domain;
     if (atsPossible(state, device) && state.wantsAts(device, "rid-attach", device.gcr3.pasidCount)) {
-      yield* enableAtsAndPri(device, domain.svaCapable);
+      yield* enableAtsAndPri(state, device, domain.svaCapable);
     }
     yield domain.lock.exclusive;
     domain.devices.unshift(device);

@@ -24,7 +24,7 @@ function* followPolicyOn(state: DriverState, device: DeviceData): Op<void> {
     return;
   }
   if (state.wantsAts(device, "pasid-set", gcr3.pasidCount) && !device.atsEnabled) {
-    yield* enableAtsAndPri(device, domain.svaCapable);
+    yield* enableAtsAndPri(state, device, domain.svaCapable);
     if (device.atsEnabled) {
       yield* setDteEntry(state, device, domain);
     }

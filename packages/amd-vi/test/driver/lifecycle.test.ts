@@ -1,17 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { PCI_BUS } from "@iommu-lab/pci";
+import { pciDev } from "@iommu-lab/pci";
 import { Lab, NIC, PLAIN } from "./lab.ts";
 
 function warnings(lab: Lab): string[] {
   return lab.traced("warn").map(({ where }) => where);
 }
 
-/** The bus finds a removed function again. */
+/** Removes a function and scans the bus. */
 function replug(lab: Lab, rid: number): void {
-  const removed = lab.device(rid);
-  lab.run(lab.bus.remove(removed));
-  const device = lab.run(lab.platform.iommu.addDevice(removed.bus));
-  lab.platform.host.get(PCI_BUS).devices.push(device);
+  lab.run(lab.bus.remove(lab.device(rid)));
+  lab.run(lab.bus.scan());
 }
 
 describe("release", () => {
@@ -54,30 +52,21 @@ describe("a device with a direct region", () => {
 
   test("plugged in again, the stale binding is undone first: ATS is switched off that was never on", () => {
     const lab = new Lab({ unityMaps }).boot();
-    const { config } = lab.endpoint(PLAIN);
-    const removed = lab.device(PLAIN);
-    lab.run(lab.bus.remove(removed));
-    const fresh = new Lab({ unityMaps }).boot().device(PLAIN).bus;
-    expect(fresh).not.toBe(removed.bus);
-    expect(config.read16(config.findExtendedCapability(0x0f) + 6)).toBe(0x8000);
-    const { bus } = removed;
-    Object.assign(bus, { atsEnabled: false });
-    lab.run(lab.platform.iommu.addDevice(bus));
-    expect(warnings(lab).slice(1)).toEqual(["pci_disable_ats"]);
+    const lines = lab.watch(() => {
+      replug(lab, PLAIN);
+    });
+    expect(warnings(lab)).toEqual(["amd_iommu_release_device", "pci_disable_ats"]);
+    expect(lines.filter((line) => line.startsWith("ats"))).toEqual(["ats-", "ats+", "ats+"]);
     expect(lab.entry(PLAIN)).toMatchObject({ mode: 3, iotlb: true });
+    expect(lab.endpoint(PLAIN).atsEnabled).toBe(true);
   });
 
   test("with IDENTITY as the new default nothing is attached: the DTE permits, the driver believes, the device is off", () => {
     const lab = new Lab({ unityMaps, kernel: { cmdline: "iommu.passthrough=1" } }).boot();
-    const removed = lab.device(PLAIN);
-    lab.run(lab.bus.remove(removed));
-    const { config } = lab.endpoint(PLAIN);
-    config.write(config.findExtendedCapability(0x0f) + 6, 2, 0);
-    Object.assign(removed.bus, { atsEnabled: false });
-    const device = lab.run(lab.platform.iommu.addDevice(removed.bus));
+    replug(lab, PLAIN);
     expect(lab.endpoint(PLAIN).atsEnabled).toBe(false);
     expect(lab.entry(PLAIN).iotlb).toBe(true);
-    expect(lab.platform.iommu.driver?.believesAtsEnabled(device)).toBe(true);
+    expect(lab.platform.iommu.driver?.believesAtsEnabled(lab.device(PLAIN))).toBe(true);
     expect(lab.traced("decision").at(-1)?.rule).toBe("amd-same-domain");
   });
 });
@@ -88,7 +77,7 @@ describe("reset", () => {
     const states: string[] = [];
     lab.run(
       lab.bus.resetFunction(lab.device(NIC), (point) => {
-        const { pasidEnabled } = lab.device(NIC).bus as unknown as { pasidEnabled: boolean };
+        const { pasidEnabled } = pciDev(lab.device(NIC));
         states.push(
           `${point} E=${Number(lab.endpoint(NIC).atsEnabled)} I=${Number(lab.entry(NIC).iotlb)} P=${pasidEnabled}`,
         );

@@ -171,6 +171,15 @@ describe("the recorded kernel's order of DTEs, ATS Enable and commands", () => {
     });
     expect(done).toEqual(withoutRepeats(recorded(phase("remove:vnet_ats"))));
   });
+
+  test("rescan: the first attach of a new function", () => {
+    const lab = machine();
+    lab.run(lab.bus.remove(lab.device(PLAIN)));
+    const done = modelled(lab, () => {
+      lab.run(lab.bus.scan());
+    });
+    expect(done).toEqual(withoutRepeats(recorded(phase("rescan:vnet_ats"))));
+  });
 });
 
 test("DTE after boot, DMA", () => {
