@@ -122,6 +122,9 @@ function allocDefault(state: CoreState, group: Group, type: DefaultType | undefi
 }
 
 function allocType(group: Group, device: Device, type: DefaultType): Domain {
+  if (group.defaultDomain?.type === type) {
+    return group.defaultDomain;
+  }
   const { driver } = iommuOf(device);
   if (type === "IDENTITY") {
     if (driver.identity === undefined) {

@@ -122,6 +122,16 @@ describe("sysfs type", () => {
     run(core.storeType(group, "identity"));
     expect(driver.log).toHaveLength(1);
   });
+
+  it("keeps the domain when its type is asked for again", () => {
+    const { core, run, device, driver } = machine();
+    const group = groupOf(device);
+    const { domain } = group;
+    run(core.storeType(group, "auto"));
+    run(core.storeType(group, "DMA"));
+    expect(group.domain).toBe(domain);
+    expect(driver.log).toEqual([]);
+  });
 });
 
 describe("ownership", () => {
