@@ -31,6 +31,8 @@ export interface LifecycleEvent {
   readonly kind: LifecycleKind;
   /** As it is compared and printed. */
   readonly text: string;
+  /** Of a change of a structure: the text before it, where the trace tells. */
+  readonly before?: string;
 }
 
 /** Which traced functions must have been observable for the silence of a kind to mean something. */
@@ -86,11 +88,11 @@ const RETURNS: ReadonlyMap<string, LifecycleKind> = new Map([
   ["pci_enable_pri__ret", "pri-on"],
 ]);
 
-/** Changes of a structure whose new words are arguments. */
-const WORDS: ReadonlyMap<string, readonly [TableKind, readonly string[]]> = new Map([
-  ["arm_smmu_install_ste_for_dev", ["ste", ["target0", "target1"]]],
-  ["arm_smmu_write_cd_entry", ["cd0", ["target0", "target1", "target2", "target3"]]],
-  ["update_dte256", ["dte", ["new0", "new1"]]],
+/** Changes of a structure whose new words, and sometimes the old ones, are arguments: kind, count, prefixes. */
+const WORDS: ReadonlyMap<string, readonly [TableKind, number, string, string?]> = new Map([
+  ["arm_smmu_install_ste_for_dev", ["ste", 2, "target"]],
+  ["arm_smmu_write_cd_entry", ["cd0", 4, "target", "cdptr"]],
+  ["update_dte256", ["dte", 2, "new"]],
 ]);
 
 /** Changes of a structure that the function's name tells. */
@@ -129,9 +131,9 @@ export function recordedLifecycle(phase: Phase): readonly LifecycleEvent[] {
   let attaching: string | undefined;
   let attached: string | undefined;
   let binding: string | undefined;
-  const add = (device: string | undefined, kind: LifecycleKind, text: string): void => {
+  const add = (device: string | undefined, kind: LifecycleKind, text: string, before?: string): void => {
     if (device !== undefined) {
-      events.push({ device, kind, text });
+      events.push({ device, kind, text, ...(before === undefined ? {} : { before }) });
     }
   };
   for (const event of phase.events) {
@@ -189,22 +191,21 @@ function resultOf(event: RecordedEvent): string {
 }
 
 /** Of entries with a PASID, number 0 alone stands for requests without one. */
-function tableChange(event: RecordedEvent): readonly [TableKind, string] | undefined {
+function tableChange(event: RecordedEvent): readonly [kind: TableKind, text: string, before?: string] | undefined {
   if ((event.args.get("ssid") ?? event.args.get("pasid") ?? "0") !== "0") {
     return undefined;
   }
   const written = WORDS.get(event.name);
-  if (written !== undefined) {
-    const [kind, names] = written;
-    return [
-      kind,
-      tableText(
-        kind,
-        names.map((name) => BigInt(event.args.get(name) ?? "0")),
-      ),
-    ];
+  if (written === undefined) {
+    return EFFECTS.get(event.name);
   }
-  return EFFECTS.get(event.name);
+  const [kind, count, after, before] = written;
+  const text = (prefix: string): string =>
+    tableText(
+      kind,
+      Array.from({ length: count }, (_, index) => BigInt(event.args.get(`${prefix}${index}`) ?? "0")),
+    );
+  return before === undefined ? [kind, text(after)] : [kind, text(after), text(before)];
 }
 
 const TABLES: ReadonlySet<LifecycleKind> = new Set(["ste", "cd0", "context", "pasid0", "dte"]);
@@ -222,6 +223,9 @@ export function condense(events: readonly LifecycleEvent[], standing: Map<Lifecy
   return events.filter((event, index) => {
     if (!TABLES.has(event.kind)) {
       return true;
+    }
+    if (event.before !== undefined && events[index - 1]?.kind !== event.kind) {
+      standing.set(event.kind, event.before);
     }
     const step = STEPWISE.has(event.kind) && events[index + 1]?.kind === event.kind;
     if (step || standing.get(event.kind) === event.text) {

@@ -1,10 +1,20 @@
+import { amdvi } from "@iommu-lab/amd-vi";
+import { smmuv3 } from "@iommu-lab/arm-smmuv3";
 import type { Platform, Plugin } from "@iommu-lab/core";
 import { InputError, createPlatform, linux } from "@iommu-lab/core";
 import { cxl } from "@iommu-lab/cxl";
 import { vtd } from "@iommu-lab/intel-vtd";
 import { PCI_BUS, formatRid, pci } from "@iommu-lab/pci";
 import type { ComparedRegister, TableReader } from "./machine-reader.ts";
-import { MachineReader, VTD_REGISTERS, readVtd } from "./machine-reader.ts";
+import {
+  AMD_VI_REGISTERS,
+  MachineReader,
+  SMMUV3_REGISTERS,
+  VTD_REGISTERS,
+  readAmdVi,
+  readSmmuv3,
+  readVtd,
+} from "./machine-reader.ts";
 import type { Kernel } from "./phases.ts";
 import type { Recording } from "./recording.ts";
 import type { TableWords } from "./state.ts";
@@ -65,10 +75,8 @@ export function buildMachine(recording: Recording, dump: { readonly text: string
 }
 
 function iommuOf(recording: Recording): RecordedIommu {
-  if (recording.vendor === "intel") {
-    return vtdOf(recording);
-  }
-  throw new InputError(`no IOMMU of ${recording.vendor} can be built`, { file: recording.file });
+  const builders = { intel: vtdOf, amd: amdViOf, arm: smmuv3Of };
+  return builders[recording.vendor](recording);
 }
 
 const VTD_BASE = 0xfed90000;
@@ -79,6 +87,44 @@ function vtdOf(recording: Recording): RecordedIommu {
   const [ecap] = registerOf(recording, "ecap");
   const mode = ((ecap >> 43n) & 1n) === 1n ? "scalable" : "legacy";
   return { plugin: vtd({ mode, cap, ecap, base: VTD_BASE }), base: VTD_BASE, read: readVtd, registers: VTD_REGISTERS };
+}
+
+const SMMUV3_BASE = 0x09050000;
+
+/** The ID registers were read as IDR0 to IDR5. */
+function smmuv3Of(recording: Recording): RecordedIommu {
+  const [idr0, idr1 = 0n, , idr3 = 0n, , idr5 = 0n] = registerOf(recording, "idr");
+  const idr = { idr0: Number(idr0), idr1: Number(idr1), idr3: Number(idr3), idr5: Number(idr5) };
+  return {
+    plugin: smmuv3({ idr, base: SMMUV3_BASE }),
+    base: SMMUV3_BASE,
+    read: readSmmuv3,
+    registers: SMMUV3_REGISTERS,
+  };
+}
+
+const AMD_VI_BASE = 0xfed80000;
+
+/**
+ * The EFR register may differ from the firmware table's copy, which counts and which sysfs shows. IotlbSup (bit 24) and
+ * NpCache (bit 26) are in the header of the unit's capability. Source: AMD IOMMU specification §3.2.1, §5.2.2.1.
+ */
+function amdViOf(recording: Recording): RecordedIommu {
+  const [efr] = registerOf(recording, "ext_features");
+  const attributes = recording.phases[0]?.state?.iommus.get("ivhd0");
+  const capability = Number.parseInt(attributes?.get("amd-iommu/cap") ?? "", 16);
+  const features = /^[0-9a-f]+/u.exec(attributes?.get("amd-iommu/features") ?? "")?.[0];
+  if (Number.isNaN(capability) || features === undefined) {
+    throw new InputError("phase 0: sysfs of ivhd0 has no amd-iommu/cap and features", { file: recording.file });
+  }
+  const plugin = amdvi({
+    efr,
+    ivhdEfr: BigInt(`0x${features}`),
+    iotlbSup: (capability & (1 << 24)) !== 0,
+    npCache: (capability & (1 << 26)) !== 0,
+    base: AMD_VI_BASE,
+  });
+  return { plugin, base: AMD_VI_BASE, read: readAmdVi, registers: AMD_VI_REGISTERS };
 }
 
 /** The words of a register as it was read first. @throws InputError */

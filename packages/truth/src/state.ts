@@ -40,6 +40,8 @@ export interface RecordedState {
   readonly groups: ReadonlyMap<string, RecordedGroup>;
   /** By address. */
   readonly tables: ReadonlyMap<string, TableWords>;
+  /** What sysfs says of the IOMMUs: attribute, such as `amd-iommu/cap`, by instance. */
+  readonly iommus: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** Registers of the unit, by name: `cap`, `ecap`, `gcmd_gsts`, `idr`, `cr0`, `ext_features`, … */
   readonly registers: ReadonlyMap<string, readonly bigint[]>;
 }
@@ -79,6 +81,7 @@ export function readState(phase: JsonField, before: RecordedState | undefined): 
   return {
     devices: merge(base?.devices, state.at("devices"), readDevice),
     groups: merge(base?.groups, state.at("groups"), readGroup),
+    iommus: merge(base?.iommus, state.at("iommus"), readAttributes),
     tables: merge(base?.tables, tables.at("entries"), readTables),
     registers: new Map(
       REGISTERS.map((name) => [name, tables.at(name)] as const)
@@ -137,6 +140,10 @@ function readGroup(field: JsonField): RecordedGroup {
       .items()
       .map((one) => one.text()),
   };
+}
+
+function readAttributes(field: JsonField): ReadonlyMap<string, string> {
+  return new Map(field.entries().map(([name, value]) => [name, value.text()]));
 }
 
 function readTables(field: JsonField): TableWords {

@@ -118,6 +118,14 @@ describe("condensing", () => {
     expect(standing.get("ste")).toBe("c");
   });
 
+  it("what a trace says of the old value counts more than what was known", () => {
+    const clear = { ...event("cd0", "zero"), before: "zero" };
+    const standing = new Map<LifecycleKind, string>([["cd0", "old"]]);
+    expect(condense([clear], standing)).toStrictEqual([]);
+    expect(standing.get("cd0")).toBe("zero");
+    expect(condense([{ ...clear, before: "old" }, clear], new Map())).toHaveLength(1);
+  });
+
   it("keeps the clearing of an entry that is set again", () => {
     const standing = new Map<LifecycleKind, string>([["context", "a"]]);
     const kept = condense([event("context", "b"), event("context", "b"), event("context", "a")], standing);
