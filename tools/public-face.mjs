@@ -3,33 +3,44 @@ import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 const root = path.resolve(import.meta.dirname, "..");
+const lists = /export (type )?\{([^}]*)\} from "[^"]+";/g;
 
-/** The names in the export lists of an index file. */
-export function exportedNames(text) {
-  const lists = [...text.matchAll(/export (?:type )?\{([^}]*)\}/g)].map(([, list]) => list ?? "");
-  return lists
-    .flatMap((list) => list.split(","))
-    .map(
-      (entry) =>
-        entry
-          .replace(/\btype\b/, "")
-          .split(/\bas\b/)
-          .at(-1)
-          ?.trim() ?? "",
-    )
-    .filter((name) => name !== "")
-    .toSorted((a, b) => (a < b ? -1 : 1));
+/** The exports of an index file, by kind, and whatever it has besides export lists and comments. */
+export function faceOf(text) {
+  const code = text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, "");
+  const entries = [...code.matchAll(lists)].flatMap(([, allTypes, list]) =>
+    list
+      .split(",")
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== "")
+      .map((entry) => ({
+        type: allTypes !== undefined || entry.startsWith("type "),
+        name: entry.split(/\s+/).at(-1),
+      })),
+  );
+  const named = (type) =>
+    entries
+      .filter((entry) => entry.type === type)
+      .map((entry) => entry.name)
+      .toSorted((a, b) => (a < b ? -1 : 1));
+  return { values: named(false), types: named(true), rest: code.replaceAll(lists, "").trim() };
 }
 
-/** Package folder → exported names. */
+/** Package folder → its face. */
 export function publicFaces() {
-  const faces = {};
-  for (const folder of readdirSync(path.join(root, "packages")).toSorted()) {
-    faces[folder] = exportedNames(readFileSync(path.join(root, "packages", folder, "src/index.ts"), "utf8"));
-  }
-  return faces;
+  const folders = readdirSync(path.join(root, "packages")).toSorted();
+  return Object.fromEntries(
+    folders.map((folder) => [
+      folder,
+      faceOf(readFileSync(path.join(root, "packages", folder, "src/index.ts"), "utf8")),
+    ]),
+  );
 }
 
 if (process.argv[1] === import.meta.filename) {
-  writeFileSync(path.join(root, "test/public-face.json"), `${JSON.stringify(publicFaces(), undefined, 2)}\n`);
+  const faces = Object.entries(publicFaces()).map(([folder, { values, types }]) => [folder, { values, types }]);
+  writeFileSync(
+    path.join(root, "test/public-face.json"),
+    `${JSON.stringify(Object.fromEntries(faces), undefined, 2)}\n`,
+  );
 }
