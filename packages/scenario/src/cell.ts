@@ -95,6 +95,9 @@ export interface Cell {
   readonly belief: { readonly atsEnabled: boolean };
   /** The least sure of the rules that decided in this step. */
   readonly basis: Basis;
-  /** `run:event`; the run `main` is the scenario itself, others are the question asked. */
+  /**
+   * `run:event`. The run `main` is the recording of the whole scenario; any other is named after its question, and is
+   * recorded from the moment at which the question is asked of a replay.
+   */
   readonly evidence: readonly string[];
 }

@@ -2,7 +2,7 @@ import type { Basis, TraceEvent } from "@iommu-lab/core";
 import { NO_PASID } from "@iommu-lab/pci";
 import type { AccessOutcome, Cell, HonestReach, HostileReach } from "../cell.ts";
 import type { Scenario } from "../scenario.ts";
-import { Stage, type Subject } from "../stage.ts";
+import type { Subject } from "../stage.ts";
 import {
   cxlWrite,
   forgedWrite,
@@ -14,7 +14,7 @@ import {
   untranslatedWrite,
 } from "./access.ts";
 import { invalidationsIn } from "./invalidations.ts";
-import { type StepOutcome, play, take } from "./play.ts";
+import { type StepOutcome, play, replay } from "./play.ts";
 import type { Manner, Question } from "./question.ts";
 import { type Snapshot, snapshot } from "./snapshot.ts";
 
@@ -137,12 +137,9 @@ class Asker {
   }
 
   ask<T>(question: Question<T>): T {
-    const stage = new Stage(this.#subject, this.#scenario.cmdline);
-    // Somebody listens from the start, so that events have the numbers a recording of this replay gives them.
+    const stage = replay(this.#scenario, this.#subject, this.#index);
+    // Events are numbered from the question on: that is the recording which the evidence names.
     const stop = stage.platform.trace.subscribe(ignore);
-    for (const step of this.#scenario.steps.slice(0, this.#index + 1)) {
-      take(stage, step);
-    }
     const { value, events } = question.ask(stage);
     stop();
     for (const id of events) {
