@@ -152,7 +152,8 @@ export class SvaDomain extends TrackedDomain {
   }
 
   /** @throws KernelError EOPNOTSUPP: a RID cannot be on a process's address space */
-  attach(device: Device): Op<void> {
+  *attach(device: Device): Op<void> {
+    yield preempt;
     throw new KernelError("EOPNOTSUPP", `an SVA domain cannot be attached to the RID of ${device.name}`);
   }
 
