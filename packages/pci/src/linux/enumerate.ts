@@ -45,7 +45,7 @@ export function pciSetupDevice(dev: PciDev, kernel: KernelProfile): void {
   dev.device = dev.physfn === undefined ? dev.read16(2) : vfDeviceOf(dev.physfn);
   dev.class = dev.read32(8) >>> 8;
   dev.headerType = dev.read8(0x0e) & 0x7f;
-  dev.multifunction = (dev.read8(0x0e) & 0x80) !== 0 || (dev.rid & 7) !== 0;
+  dev.multifunction = (dev.read8(0x0e) & 0x80) !== 0;
   dev.subordinateBus = dev.headerType === 1 ? dev.read8(0x19) : 0;
   dev.pcieCap = config.findCapability(CAP_EXP);
   if (dev.pcieCap !== 0) {

@@ -54,7 +54,7 @@ export class PciBus {
    * Scans the machine and adds what is new: bus by bus, then the VFs of each PF. At boot, and again by a write to sysfs
    * `rescan`.
    *
-   * Source: Linux 7.2 `pci_scan_root_bus_bridge()`, `pci_rescan_bus()`, `pci_iov_add_virtfn()`.
+   * Source: Linux 7.2 `pci_scan_root_bus_bridge()`, `pci_scan_slot()`, `pci_rescan_bus()`, `pci_iov_add_virtfn()`.
    */
   *scan(): Op<void> {
     const found: PciDev[] = [];
@@ -73,6 +73,8 @@ export class PciBus {
     );
     for (const dev of found) {
       this.devices.push(yield* this.#core.addDevice(dev));
+      // After the device is added, and so after its group is chosen when the IOMMU driver is there already.
+      dev.multifunction ||= (dev.rid & 7) !== 0;
     }
     yield* this.#addVirtualFunctions();
   }

@@ -53,7 +53,7 @@ export class PciDev implements BusDevice {
   class = 0;
   /** Header type without the multi-function bit: 0 endpoint, 1 bridge. */
   headerType = 0;
-  /** Header bit 7, or a function number above 0. */
+  /** Header bit 7; functions above 0 get it when they have been added to the bus. */
   multifunction = false;
   /** Offset of the PCI Express capability; 0 = conventional PCI. */
   pcieCap = 0;

@@ -286,6 +286,26 @@ describe("removal", () => {
     expect(machine.dev().atsEnabled).toBe(true);
   });
 
+  test("a function above 0 that is scanned again is grouped before it counts as one of several", () => {
+    const topology = pciTopology({
+      rootPorts: [
+        {
+          bdf: "00:01.0",
+          endpoint: { bdf: "01:00.0", config: { ...nic, multiFunction: true } },
+          functions: [{ bdf: "01:00.1", config: nic }],
+        },
+      ],
+    });
+    const machine = new Machine(topology, { driver: true });
+    machine.platform.boot();
+    expect(machine.device().group?.members).toHaveLength(2);
+    machine.run(machine.bus.remove(machine.device(0x101)));
+    machine.run(machine.bus.scan());
+    expect(machine.device().group?.members).toHaveLength(1);
+    expect(machine.device(0x101).group?.members).toHaveLength(1);
+    expect(machine.dev(0x101).multifunction).toBe(true);
+  });
+
   test("a function that was pulled out is not found again", () => {
     const machine = withDriver();
     machine.nic.unplug();
