@@ -20,6 +20,7 @@ interface CompareFlags {
   readonly policy: string[];
   readonly cmdline: string;
   readonly show: string[];
+  readonly why: boolean;
   readonly format: "table" | "json" | "markdown";
   readonly output?: string;
 }
@@ -63,7 +64,7 @@ export function addCompare(program: Command): void {
       `
 Examples:
   iommu-lab compare ats-lifecycle
-  iommu-lab compare ats-lifecycle --backend arm-smmuv3,amd-vi --device accelerator
+  iommu-lab compare ats-lifecycle --backend arm-smmuv3,amd-vi --device accelerator --why
   iommu-lab compare ats-lifecycle --device lspci.txt@11:00.0 --format json -o result.json
   iommu-lab compare ats-lifecycle --backend amd-vi --cmdline mem_encrypt=on
   iommu-lab compare ats-lifecycle --backend intel-vtd:scalable --policy vtd-track-pasids`,
@@ -106,7 +107,7 @@ function run(name: string, flags: CompareFlags): void {
   } else {
     const colours = pico.createColors(colourful(flags.output));
     const paint = (text: string, cell: Cell): string => paintCell(text, cell, colours);
-    emit(formatTable(comparison, chosen, { paint, heading: colours.bold }), flags.output);
+    emit(formatTable(comparison, chosen, { paint, heading: colours.bold, why: flags.why }), flags.output);
   }
 }
 

@@ -36,11 +36,11 @@ export { type Platform, type PlatformOptions, createPlatform } from "./platform.
 export { address52, bits32, bits64, hex, hex64, high32, join64, low32 } from "./sim/bits.ts";
 export { type Choice, type Chooser, inOrder, schedule } from "./sim/chooser.ts";
 export { Clock } from "./sim/clock.ts";
-export { PlatformHost, type Token, type Tokens, injects, token } from "./sim/container.ts";
+export { PlatformHost, type Service, type Token, type Tokens, injects, token } from "./sim/container.ts";
 export { Digest, type Digestible } from "./sim/digest.ts";
 export type { Engine } from "./sim/engine.ts";
 export { type Errno, InputError, type InputPosition, KernelError, KernelOops } from "./sim/errors.ts";
-export type { Basis, TraceEvent, TraceEventName, TraceEvents, TraceHeader } from "./sim/events.ts";
+export type { Basis, TraceEvent, TraceEventName, TraceEvents, TraceHeader, TraceKind } from "./sim/events.ts";
 export { Lock, type LockMode, type LockOwner, withLock } from "./sim/lock.ts";
 export { type Allocation, type MemoryOptions, PhysicalMemory } from "./sim/memory.ts";
 export { Mmio, type MmioRegion } from "./sim/mmio.ts";
@@ -57,7 +57,15 @@ export {
   waitUntil,
 } from "./sim/op.ts";
 export { Recorder } from "./sim/recorder.ts";
-export { DeadlockError, type NamedOp, type Outcome, Scheduler, type StartedOp } from "./sim/scheduler.ts";
+export {
+  DeadlockError,
+  type NamedOp,
+  type Outcome,
+  type Returned,
+  Scheduler,
+  type StartedOp,
+  type Thrown,
+} from "./sim/scheduler.ts";
 export { Trace, type TraceContext } from "./sim/trace.ts";
 export {
   BOOT,

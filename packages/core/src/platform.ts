@@ -13,21 +13,31 @@ import { BOOT, CLOCK, HOOKS, IOMMU_CORE, KERNEL, MEMORY, MMIO, SCHEDULER, TRACE 
 
 /** Options of {@link createPlatform}. */
 export interface PlatformOptions {
+  /** The kernel that boots. */
   readonly kernel: KernelProfile;
   /** In the order in which they register. */
   readonly plugins: readonly Plugin[];
+  /** Size and place of RAM. */
   readonly memory?: MemoryOptions;
 }
 
 /** One machine: hardware, the kernel's IOMMU core, and the simulator that moves them. */
 export interface Platform {
+  /** Its services. */
   readonly host: PlatformHost;
+  /** The kernel that boots. */
   readonly kernel: KernelProfile;
+  /** Virtual time. */
   readonly clock: Clock;
+  /** What happens. */
   readonly trace: Trace;
+  /** What moves it. */
   readonly scheduler: Scheduler;
+  /** RAM. */
   readonly memory: PhysicalMemory;
+  /** Register windows. */
   readonly mmio: Mmio;
+  /** Linux's IOMMU core. */
   readonly iommu: IommuCore;
   /** Boots the kernel: firmware, enumeration, IOMMU drivers. Once. */
   boot(): void;

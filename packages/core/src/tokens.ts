@@ -20,9 +20,11 @@ export interface Plugin {
 
 /** Something that happens at boot. Steps run in the order of `order`, then of registration. */
 export interface BootStep {
+  /** Name of the operation in the trace. */
   readonly name: string;
   /** 100 = firmware, 200 = bus enumeration, 300 = IOMMU drivers. */
   readonly order: number;
+  /** What is done. */
   run(host: PlatformHost): Op<void>;
 }
 

@@ -8,9 +8,13 @@ export const COMPARISON_SCHEMA = "iommu-lab/comparison@1";
 export interface Column {
   /** `backend/kernel/device[+policy…]`. */
   readonly id: string;
+  /** Id of the backend. */
   readonly backend: string;
+  /** Id of the kernel profile. */
   readonly kernel: string;
+  /** Ids of the policies that replace shipped ones. */
   readonly policies: readonly string[];
+  /** Id of the device. */
   readonly device: string;
   /** Whether Linux counts the device as ATS-required (`pci_ats_required()`). */
   readonly atsRequired: boolean;
@@ -18,21 +22,37 @@ export interface Column {
   readonly notes: readonly string[];
 }
 
+/** A scenario or a step, by name. */
+export interface Named {
+  /** What it is found by. */
+  readonly id: string;
+  /** One line for readers. */
+  readonly title: string;
+}
+
 /** A measured comparison, as `iommu-lab compare --format json` prints it. */
 export interface Comparison {
+  /** Name and version of this form. */
   readonly schema: typeof COMPARISON_SCHEMA;
-  readonly scenario: { readonly id: string; readonly title: string; readonly question: string };
+  /** What was played, and the question it answers. */
+  readonly scenario: Named & Pick<Scenario, "question">;
+  /** The columns, in order. */
   readonly columns: readonly Column[];
-  readonly steps: readonly { readonly id: string; readonly title: string }[];
+  /** The steps, in order. */
+  readonly steps: readonly Named[];
+  /** Column by column, in the order of the steps. */
   readonly cells: readonly Cell[];
 }
 
 /** What to compare. */
 export interface CompareOptions {
+  /** The IOMMUs, one column each per device and kernel. */
   readonly backends: readonly Backend[];
+  /** The functions under test. */
   readonly devices: readonly DeviceUnderTest[];
   /** Kernel versions. Default `7.2`. */
   readonly kernels?: readonly string[];
+  /** Policies to try; each is used by the backends that have its slot. */
   readonly policies?: readonly NamedPolicy[];
   /** Kernel parameters besides what backend and scenario need. */
   readonly cmdline?: string;

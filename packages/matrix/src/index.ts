@@ -3,5 +3,5 @@
  *
  * @packageDocumentation
  */
-export { COMPARISON_SCHEMA, type Column, type CompareOptions, type Comparison, cellAt, compare } from "./comparison.ts";
+export { COMPARISON_SCHEMA, type Column, type CompareOptions, type Comparison, type Named, cellAt, compare } from "./comparison.ts";
 export { type TableStyle, type View, cellText, defaultViews, formatMarkdown, formatTable, views } from "./table.ts";

@@ -3,8 +3,11 @@ import type { Column, Comparison } from "./comparison.ts";
 
 /** One thing that a table shows of every cell. */
 export interface View {
+  /** What it is chosen by. */
   readonly id: string;
+  /** Heading of its tables. */
   readonly title: string;
+  /** The words in a cell. */
   text(cell: Cell): string;
 }
 
@@ -64,6 +67,8 @@ export interface TableStyle {
   readonly paint?: (text: string, cell: Cell, view: View) => string;
   /** Paints a heading. Default: as it is. */
   readonly heading?: (text: string) => string;
+  /** Whether every decision is told, or only why a step was refused and why ATS never came on. Default false. */
+  readonly why?: boolean;
 }
 
 /** Columns of one device side by side; a table per view and device. */
@@ -86,7 +91,7 @@ export function formatTable(
       lines.push(...gridOf(comparison, columns, view, style));
     }
   }
-  lines.push("", ...notesOf(comparison, heading));
+  lines.push("", ...notesOf(comparison, heading, style.why ?? false));
   return `${lines.join("\n")}\n`;
 }
 
@@ -142,12 +147,15 @@ function textOf(cell: Cell | undefined, view: View): string {
 }
 
 /** Refused steps and what decided, by column. */
-function notesOf(comparison: Comparison, heading: (text: string) => string): string[] {
+function notesOf(comparison: Comparison, heading: (text: string) => string, why: boolean): string[] {
   const lines: string[] = [];
   for (const column of comparison.columns) {
     const own = comparison.cells.filter((cell) => cell.column === column.id);
     const refused = own.filter((cell) => cell.status === "refused");
-    const told = [...refused.map((cell) => `${cell.step} refused: ${cell.note ?? cell.errno ?? ""}`), ...column.notes];
+    const told = refused.map((cell) => `${cell.step} refused: ${cell.note ?? cell.errno ?? ""}`);
+    if (why || own.every((cell) => !cell.ats.enabled)) {
+      told.push(...column.notes);
+    }
     if (told.length > 0) {
       lines.push(heading(column.id), ...told.map((text) => `  ${text}`));
     }

@@ -70,9 +70,9 @@ describe("the table", () => {
       "",
       "x/linux-7.2/nic",
       "  second refused: EINVAL: no",
-      "  a rule: because (source)",
       "",
     ]);
+    expect(formatTable(comparison, undefined, { why: true })).toContain("\n  a rule: because (source)\n");
   });
 
   it("paint changes no width", () => {

@@ -9,6 +9,7 @@ import type { Subject } from "./stage.ts";
 export interface Backend {
   /** Such as `arm-smmuv3`, `intel-vtd:legacy`. */
   readonly id: string;
+  /** One line for readers. */
   readonly title: string;
   /** Kernel parameters without which the backend does not run in this mode. */
   readonly cmdline: string;
@@ -22,20 +23,25 @@ export interface Backend {
 export interface NamedPolicy {
   /** Such as `vtd-track-pasids`. */
   readonly id: string;
+  /** One line for readers. */
   readonly title: string;
   /** The kernel profile's slot. */
   readonly slot: string;
+  /** The policy object. */
   readonly value: unknown;
 }
 
 /** What a {@link Subject} is made of. */
 export interface SubjectOptions {
+  /** The IOMMU. */
   readonly backend: Backend;
+  /** The function under test. */
   readonly device: DeviceUnderTest;
   /** Kernel version. Default `7.2`. */
   readonly kernel?: string;
   /** Kernel parameters besides the backend's and the scenario's; they come last and win. */
   readonly cmdline?: string;
+  /** Policies that replace shipped ones. */
   readonly policies?: readonly NamedPolicy[];
 }
 

@@ -5,6 +5,7 @@ import { type Rid, endpointConfig, formatRid, parseLspciDump } from "@iommu-lab/
 export interface DeviceUnderTest {
   /** Column name, such as `nic`. */
   readonly id: string;
+  /** One line for readers. */
   readonly title: string;
   /** Where it sits; its bus is that of a root port unless it is integrated into the root complex (bus 0). */
   readonly rid: Rid;

@@ -8,10 +8,15 @@ export { type Backend, type NamedPolicy, type SubjectOptions, subject } from "./
 export type {
   AccessOutcome,
   AtcEntryReport,
+  AtsReport,
+  BeliefReport,
   Cell,
+  EnableReport,
   HonestReach,
   HostileReach,
+  InvalidationCounts,
   MsiOutcome,
+  ReachReport,
   TranslatedOutcome,
   TranslationOutcome,
   UntranslatedOutcome,
@@ -19,7 +24,5 @@ export type {
 export { type DeviceUnderTest, accelerator, deviceFromDump, nic } from "./devices.ts";
 export { type Measured, measure } from "./probe/measure.ts";
 export { type Played, type StepOutcome, play, replay, take } from "./probe/play.ts";
-export type { Answer, Manner, Question } from "./probe/question.ts";
-export { type Snapshot, snapshot } from "./probe/snapshot.ts";
 export type { Scenario, Step } from "./scenario.ts";
 export { type ResetPhase, Stage, type Subject } from "./stage.ts";

@@ -20,10 +20,12 @@ export interface Step {
 export interface Scenario {
   /** Stable identifier, such as `ats-lifecycle`. */
   readonly id: string;
+  /** One line for readers. */
   readonly title: string;
   /** The question it answers. */
   readonly question: string;
   /** Kernel command line that it needs. */
   readonly cmdline: string;
+  /** In order. */
   readonly steps: readonly Step[];
 }

@@ -39,13 +39,19 @@ const USER_PAGE = 0x12345;
  * memory they use. Everything a step does goes through the kernel's interfaces; everything the device does is a TLP.
  */
 export class Stage {
+  /** The machine. */
   readonly platform: Platform;
+  /** Requester ID of the function under test. */
   readonly rid: Rid;
   /** Host page of the interrupt doorbell when the IOMMU translates MSIs. */
   readonly doorbell: number | undefined;
+  /** Linux's IOMMU core. */
   readonly core: IommuCore;
+  /** Linux's PCI bus. */
   readonly bus: PciBus;
+  /** The way to memory. */
   readonly fabric: Fabric;
+  /** The function under test, as silicon. */
   readonly endpoint: Endpoint;
   /** Its CXL.cache agent, when it has one. */
   readonly cxl: CxlCache | undefined;

@@ -1,17 +1,18 @@
 import type { KernelError } from "../sim/errors.ts";
 import { KernelError as Failure } from "../sim/errors.ts";
+import { withLock } from "../sim/lock.ts";
 import type { Op } from "../sim/op.ts";
 import type { Device } from "./device.ts";
 import type { Group } from "./group.ts";
 import type { CoreState } from "./state.ts";
-import { domainName, errnoOf, iommuOf, warn } from "./state.ts";
+import { domainName, errnoOf, groupOf, iommuOf, warn } from "./state.ts";
 import type { Domain } from "./types.ts";
 
 /** Flags of a group's domain change. */
 export interface SetDomainOptions {
   /** `IOMMU_SET_DOMAIN_MUST_SUCCEED`: members that fail go to the blocking domain, the others continue. */
   readonly mustSucceed: boolean;
-  /** Which flow asks, for the trace: `default`, `owner`, `user`, `reset`, `release`, `join`. */
+  /** Which flow asks, for the trace: `default`, `deferred`, `owner`, `user`, `core`, `reset`, `release`, `join`. */
   readonly via: string;
 }
 
@@ -56,8 +57,14 @@ export function* attachDevice(
   }
 }
 
-/** Source: Linux 7.2 `__iommu_device_set_domain()`. */
-function* setDeviceDomain(
+/**
+ * Changes the RID domain of one member. The caller holds the group's mutex.
+ *
+ * Source: Linux 7.2 `__iommu_device_set_domain()`.
+ *
+ * @throws KernelError EINVAL when a member with a direct region would be blocked; the driver's errno
+ */
+export function* setDeviceDomain(
   state: CoreState,
   group: Group,
   device: Device,
@@ -139,12 +146,9 @@ function* revert(state: CoreState, group: Group, end: number, failed: Domain, vi
   if (domain === undefined) {
     return;
   }
-  for (const member of group.members.slice(0, end)) {
-    if (member.blocked) {
-      continue;
-    }
+  for (const { device } of group.members.slice(0, end)) {
     try {
-      yield* setDeviceDomain(state, group, member.device, domain, failed, { mustSucceed: true, via });
+      yield* setDeviceDomain(state, group, device, domain, failed, { mustSucceed: true, via });
     } catch (error) {
       warn(state, "__iommu_group_set_domain_internal", `revert failed: ${errnoOf(error).message}`);
     }
@@ -158,6 +162,26 @@ export function* setGroupDomainNoFail(state: CoreState, group: Group, domain: Do
   } catch (error) {
     warn(state, "__iommu_group_set_domain_nofail", errnoOf(error).message);
   }
+}
+
+/**
+ * A DMA mapping is about to be made: a device whose attach was put off (kdump) is attached now.
+ *
+ * Source: Linux 7.2 `iommu_deferred_attach()`.
+ *
+ * @throws KernelError EBUSY while the device is staged for reset; the driver's errno
+ */
+export function* deferredAttach(state: CoreState, device: Device, domain: Domain): Op<void> {
+  if (device.iommu?.attachDeferred !== true) {
+    return;
+  }
+  const group = groupOf(device);
+  yield* withLock(group.mutex, () => {
+    if (group.member(device)?.blocked === true) {
+      throw new Failure("EBUSY", `${device.name} is being reset`);
+    }
+    return attachDevice(state, device, domain, undefined, "deferred");
+  });
 }
 
 /**

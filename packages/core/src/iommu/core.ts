@@ -1,8 +1,9 @@
+import type { Digest } from "../sim/digest.ts";
 import { KernelError } from "../sim/errors.ts";
-import { withLock } from "../sim/lock.ts";
+import { Lock, withLock } from "../sim/lock.ts";
 import type { Op } from "../sim/op.ts";
 import type { Trace } from "../sim/trace.ts";
-import { setGroupDomain, setGroupDomainNoFail, blockingDomain } from "./attach.ts";
+import { blockingDomain, deferredAttach, setGroupDomain, setGroupDomainNoFail } from "./attach.ts";
 import { storeType } from "./default-domain.ts";
 import { Device } from "./device.ts";
 import { DmaApi } from "./dma-api.ts";
@@ -27,7 +28,7 @@ export class IommuCore {
   /** The kernel that runs. */
   readonly kernel: KernelProfile;
   /** The DMA API. */
-  readonly dma: DmaApi = new DmaApi();
+  readonly dma: DmaApi;
   readonly #state: CoreState;
   #nextDomain = 1;
 
@@ -40,9 +41,10 @@ export class IommuCore {
       devices: [],
       groups: [],
       driver: undefined,
+      probeLock: new Lock("iommu_probe_device_lock"),
       nextDevice: 1,
-      nextGroup: 0,
     };
+    this.dma = new DmaApi((device, domain) => deferredAttach(this.#state, device, domain));
   }
 
   /** All devices the bus has added, in that order. */
@@ -173,13 +175,14 @@ export class IommuCore {
 
   /** Back to the blocking domain of an owned group, else to the default (`iommu_detach_group()`). */
   *detachGroup(group: Group): Op<void> {
-    yield* withLock(group.mutex, () => {
-      const domain = group.owner === undefined ? group.defaultDomain : blockingDomain(group);
-      if (domain === undefined) {
-        throw new KernelError("ENODEV", `group ${group.id} has no default domain`);
-      }
-      return setGroupDomainNoFail(this.#state, group, domain, "user");
-    });
+    yield* withLock(group.mutex, () => this.#setCoreDomain(group));
+  }
+
+  *#setCoreDomain(group: Group): Op<void> {
+    const domain = group.owner === undefined ? group.defaultDomain : group.blockingDomain;
+    if (domain !== undefined) {
+      yield* setGroupDomainNoFail(this.#state, group, domain, "user");
+    }
   }
 
   /** The core's own attach of any domain to a group, outside the user interfaces (`__iommu_group_set_domain()`). */
@@ -239,5 +242,25 @@ export class IommuCore {
   driverDomain(device: Device): Domain | undefined {
     const group = groupOf(device);
     return group.member(device)?.blocked === true ? group.blockingDomain : group.domain;
+  }
+
+  /** Writes what the core believes of its devices and groups, and which DMA addresses are handed out. */
+  digest(into: Digest): void {
+    const { devices, driver, groups, nextDevice, probeLock } = this.#state;
+    into.text(driver?.name ?? "");
+    into.number(nextDevice);
+    into.number(this.#nextDomain);
+    probeLock.digest(into);
+    into.number(devices.length);
+    for (const device of devices) {
+      device.digest(into);
+    }
+    into.number(groups.length);
+    for (const group of groups) {
+      group.digest(into);
+      if (group.defaultDomain !== undefined) {
+        this.dma.digest(group.defaultDomain, into);
+      }
+    }
   }
 }

@@ -12,24 +12,44 @@ import type { Domain, DomainType } from "./types.ts";
 /** What a default domain can be. */
 export type DefaultType = Extract<DomainType, "IDENTITY" | "DMA" | "DMA-FQ">;
 
+/** `kstrtobool()`: the first letters decide; undefined where it returns an error. */
+function parseBool(value: string | undefined): boolean | undefined {
+  if (value === undefined) {
+    return undefined;
+  }
+  if (/^(?:[eyt1]|on)/i.test(value)) {
+    return true;
+  }
+  return /^(?:[dnf0]|of)/i.test(value) ? false : undefined;
+}
+
+/** What the command line says of pass-through; the last word that says something wins. */
+function chosenPassthrough(parameters: ReadonlyMap<string, string>): boolean | undefined {
+  let chosen: boolean | undefined;
+  for (const [name, value] of parameters) {
+    if (name === "iommu.passthrough") {
+      chosen = parseBool(value) ?? chosen;
+    } else if (name === "iommu" && (value === "pt" || value === "nopt")) {
+      chosen = value === "pt";
+    }
+  }
+  return chosen;
+}
+
 /**
- * The global default: command line, then build option, then the architecture's habit.
+ * The global default: command line, then build option (not with memory encryption), then the architecture's habit.
  *
  * Source: Linux 7.2 `iommu_subsys_init()`, `iommu_set_def_domain_type()`, `iommu_dma_setup()`.
  */
 export function globalDefaultType(state: CoreState, device: Device): DefaultType {
   const { parameters, config } = state.kernel;
-  const passthrough = parameters.get("iommu.passthrough");
-  if (passthrough === "1" || passthrough === "y" || parameters.get("iommu") === "pt") {
+  const built = config.defaultDomain === "IDENTITY" && parameters.get("mem_encrypt") !== "on";
+  if (chosenPassthrough(parameters) ?? built) {
     return "IDENTITY";
   }
-  const chosenDma = passthrough === "0" || passthrough === "n" || parameters.get("iommu") === "nopt";
-  if (!chosenDma && config.defaultDomain === "IDENTITY") {
-    return "IDENTITY";
-  }
-  const strict = parameters.get("iommu.strict");
+  const strict = parseBool(parameters.get("iommu.strict"));
   if (strict !== undefined) {
-    return strict === "0" || strict === "n" ? "DMA-FQ" : "DMA";
+    return strict ? "DMA" : "DMA-FQ";
   }
   if (config.defaultDomain === "DMA" || config.defaultDomain === "DMA-FQ") {
     return config.defaultDomain;
@@ -55,7 +75,7 @@ function groupType(state: CoreState, group: Group, target: DefaultType | undefin
   }
   const chosen = isDefaultType(wish) ? wish : undefined;
   for (const hook of state.hooks) {
-    const other = hook.defaultDomain?.(group, chosen ?? "DMA");
+    const other = hook.defaultDomain?.(group, chosen ?? globalDefaultType(state, firstDevice(group)));
     if (isDefaultType(other)) {
       return other;
     }
@@ -67,14 +87,14 @@ function isDefaultType(type: DomainType | undefined): type is DefaultType {
   return type === "IDENTITY" || type === "DMA" || type === "DMA-FQ";
 }
 
-/** What the drivers of the members insist on; of two different wishes IDENTITY wins. */
+/** What the drivers of the members insist on; of two different wishes IDENTITY wins, else the first. */
 function driverWish(state: CoreState, group: Group): DomainType | undefined {
   let wish: DomainType | undefined;
   for (const { device } of group.members) {
     const one = iommuOf(device).driver.defaultDomainType?.(device);
     if (one !== undefined && wish !== undefined && one !== wish) {
-      warn(state, "iommu_get_def_domain_type", `members of group ${group.id} want ${wish} and ${one}: IDENTITY`);
-      wish = "IDENTITY";
+      warn(state, "iommu_get_def_domain_type", `members of group ${group.id} want ${wish} and ${one}`);
+      wish = one === "IDENTITY" ? one : wish;
     } else {
       wish = wish ?? one;
     }
@@ -96,16 +116,22 @@ function trustedWish(state: CoreState, group: Group): DomainType | undefined {
   return "DMA";
 }
 
-/**
- * Allocates the default domain. A DMA domain for PASID-capable devices is asked to be PASID-compatible first.
- *
- * Source: Linux 7.2 `iommu_group_alloc_default_domain()`, `__iommu_group_alloc_default_domain()`.
- */
-function allocDefault(state: CoreState, group: Group, type: DefaultType | undefined): Domain {
+function firstDevice(group: Group): Device {
   const device = group.members[0]?.device;
   if (device === undefined) {
     throw new KernelError("ENODEV", `group ${group.id} is empty`);
   }
+  return device;
+}
+
+/**
+ * Allocates the default domain, or finds that the present one is of the wanted type. A DMA domain for a group whose first
+ * device is PASID-capable is asked to be PASID-compatible first.
+ *
+ * Source: Linux 7.2 `iommu_group_alloc_default_domain()`, `__iommu_group_alloc_default_domain()`.
+ */
+function allocDefault(state: CoreState, group: Group, type: DefaultType | undefined): Domain {
+  const device = firstDevice(group);
   if (type !== undefined) {
     return allocType(group, device, type);
   }
@@ -113,11 +139,13 @@ function allocDefault(state: CoreState, group: Group, type: DefaultType | undefi
   try {
     return allocType(group, device, usual);
   } catch (error) {
+    const { message } = errnoOf(error);
     if (usual === "DMA") {
-      throw errnoOf(error);
+      throw new KernelError("EINVAL", `no default domain for group ${group.id}: ${message}`);
     }
+    const domain = allocType(group, device, "DMA");
     warn(state, "iommu_group_alloc_default_domain", `no ${usual} domain for group ${group.id}: falling back to DMA`);
-    return allocType(group, device, "DMA");
+    return domain;
   }
 }
 
@@ -125,14 +153,14 @@ function allocType(group: Group, device: Device, type: DefaultType): Domain {
   if (group.defaultDomain?.type === type) {
     return group.defaultDomain;
   }
-  const { driver } = iommuOf(device);
+  const { driver, maxPasids } = iommuOf(device);
   if (type === "IDENTITY") {
     if (driver.identity === undefined) {
       throw new KernelError("EOPNOTSUPP", `${driver.name} has no identity domain`);
     }
     return driver.identity;
   }
-  if (group.members.some((member) => (member.device.iommu?.maxPasids ?? 0) > 0)) {
+  if (maxPasids > 0) {
     try {
       return driver.allocPaging(device, { type, pasid: true });
     } catch (error) {
@@ -158,15 +186,40 @@ export function* setupDefaultDomain(state: CoreState, group: Group, target: Defa
   if (domain === old) {
     return;
   }
-  const pending: Device[] = [];
+  let directFailed = false;
   for (const { device } of group.members) {
     try {
       yield* mapDirectRegions(device, domain);
     } catch (error) {
       warn(state, "iommu_setup_default_domain", `direct mappings of ${device.name}: ${errnoOf(error).message}`);
-      pending.push(device);
+      directFailed = true;
     }
   }
+  // Before the attach: a deferred one is recognised by it.
+  setDefault(state, group, domain);
+  if (group.domain === undefined) {
+    try {
+      yield* setGroupDomain(state, group, domain, { mustSucceed: true, via: "default" });
+    } catch (error) {
+      const failure = errnoOf(error);
+      warn(state, "iommu_setup_default_domain", `first attach of group ${group.id}: ${failure.message}`);
+      throw failure;
+    }
+  } else {
+    try {
+      yield* setGroupDomain(state, group, domain, { mustSucceed: false, via: "default" });
+    } catch (error) {
+      restoreDefault(state, group, old);
+      throw error;
+    }
+  }
+  if (directFailed) {
+    yield* mapAgain(state, group, domain, old);
+  }
+  freeDomain(old);
+}
+
+function setDefault(state: CoreState, group: Group, domain: Domain): void {
   group.defaultDomain = domain;
   if (state.trace.active) {
     state.trace.emit("group:default-domain", {
@@ -175,43 +228,47 @@ export function* setupDefaultDomain(state: CoreState, group: Group, target: Defa
       domainType: domain.type,
     });
   }
-  if (group.domain === undefined) {
-    try {
-      yield* setGroupDomain(state, group, domain, { mustSucceed: true, via: "default" });
-    } catch (error) {
-      warn(state, "iommu_setup_default_domain", `first attach of group ${group.id}: ${errnoOf(error).message}`);
-    }
-  } else {
-    try {
-      yield* setGroupDomain(state, group, domain, { mustSucceed: false, via: "default" });
-    } catch (error) {
-      group.defaultDomain = old;
-      freeDomain(domain);
-      throw error;
-    }
+}
+
+/** The new default domain goes; a group that never had another keeps it, and release will free it. */
+function restoreDefault(state: CoreState, group: Group, old: Domain | undefined): void {
+  if (old !== undefined) {
+    freeDomain(group.defaultDomain);
+    setDefault(state, group, old);
   }
-  for (const device of pending) {
+}
+
+/** Direct mappings that failed before the attach are tried again after it; when they fail again, the old domain returns. */
+function* mapAgain(state: CoreState, group: Group, domain: Domain, old: Domain | undefined): Op<void> {
+  for (const { device } of group.members) {
     try {
       yield* mapDirectRegions(device, domain);
     } catch (error) {
       const failure = errnoOf(error);
       if (old !== undefined) {
-        yield* setGroupDomain(state, group, old, { mustSucceed: true, via: "default" });
-        group.defaultDomain = old;
-        freeDomain(domain);
+        yield* putBack(state, group, old);
+        restoreDefault(state, group, old);
       }
       throw failure;
     }
   }
-  freeDomain(old);
 }
 
-const sysfsTypes: Readonly<Record<string, DefaultType | "auto">> = {
-  identity: "IDENTITY",
-  DMA: "DMA",
-  "DMA-FQ": "DMA-FQ",
-  auto: "auto",
-};
+/** The kernel does not look at the result: whatever happens, the group is on `old` in its books. */
+function* putBack(state: CoreState, group: Group, old: Domain): Op<void> {
+  try {
+    yield* setGroupDomain(state, group, old, { mustSucceed: true, via: "default" });
+  } catch (error) {
+    errnoOf(error);
+  }
+}
+
+const sysfsTypes: ReadonlyMap<string, DefaultType | "auto"> = new Map([
+  ["identity", "IDENTITY"],
+  ["DMA", "DMA"],
+  ["DMA-FQ", "DMA-FQ"],
+  ["auto", "auto"],
+] as const);
 
 /**
  * A write to a group's sysfs `type` file.
@@ -223,7 +280,7 @@ const sysfsTypes: Readonly<Record<string, DefaultType | "auto">> = {
  * while a member is staged for reset
  */
 export function* storeType(state: CoreState, group: Group, value: string): Op<void> {
-  const wanted = sysfsTypes[value];
+  const wanted = sysfsTypes.get(value);
   if (group.defaultDomain === undefined || wanted === undefined) {
     throw new KernelError("EINVAL", `type ${JSON.stringify(value)} of group ${group.id}`);
   }

@@ -1,3 +1,4 @@
+import type { Digest } from "../sim/digest.ts";
 import type { Group } from "./group.ts";
 import type { BusDevice, IommuDriver } from "./types.ts";
 
@@ -11,6 +12,7 @@ export interface DeviceDriver {
 
 /** What the core keeps for a device that an IOMMU driver serves (`dev->iommu`). */
 export interface DeviceIommu {
+  /** The driver that serves it. */
   readonly driver: IommuDriver;
   /** min(device, unit); 0 = no PASID (`dev->iommu->max_pasids`). */
   maxPasids: number;
@@ -24,6 +26,7 @@ export interface DeviceIommu {
 export class Device {
   /** Number on this platform, from 1. */
   readonly id: number;
+  /** Its bus's side of it. */
   readonly bus: BusDevice;
   /** Its group once it is probed. */
   group: Group | undefined;
@@ -40,5 +43,15 @@ export class Device {
   /** The bus's name of the device. */
   get name(): string {
     return this.bus.name;
+  }
+
+  /** Writes what the driver core knows of it; the bus's own state is the bus's to write. */
+  digest(into: Digest): void {
+    const { driver, group, id, iommu } = this;
+    into.number(id);
+    into.number(group === undefined ? -1 : group.id);
+    into.text(driver?.name ?? "");
+    into.number(iommu === undefined ? -1 : iommu.maxPasids);
+    into.number((iommu?.requireDirect === true ? 1 : 0) + (iommu?.attachDeferred === true ? 2 : 0));
   }
 }

@@ -1,9 +1,11 @@
+import type { Digest } from "../sim/digest.ts";
 import { Lock } from "../sim/lock.ts";
 import type { Device } from "./device.ts";
 import type { Domain, Pasid } from "./types.ts";
 
 /** The core's entry for a device in a group (`struct group_device`). */
 export interface GroupDevice {
+  /** The member. */
   readonly device: Device;
   /** Parked on the blocking domain for a reset (7.2). */
   blocked: boolean;
@@ -15,6 +17,7 @@ export interface GroupDevice {
 export class Group {
   /** Number as in sysfs, from 0. */
   readonly id: number;
+  /** In the order in which they joined. */
   readonly members: GroupDevice[] = [];
   /** What the core believes the members' RIDs are attached to. */
   domain: Domain | undefined;
@@ -41,5 +44,28 @@ export class Group {
   /** The entry of a member. */
   member(device: Device): GroupDevice | undefined {
     return this.members.find((one) => one.device === device);
+  }
+
+  /** Writes what the core believes of it. Domains are written by number and type: their tables are bytes in memory. */
+  digest(into: Digest): void {
+    into.number(this.id);
+    into.number(this.members.length);
+    for (const { blocked, device, resetDepth } of this.members) {
+      into.number(device.id);
+      into.number(resetDepth * 2 + (blocked ? 1 : 0));
+    }
+    for (const domain of [this.domain, this.defaultDomain, this.blockingDomain]) {
+      into.number(domain?.id ?? 0);
+      into.text(domain?.type ?? "");
+    }
+    into.number(this.ownerCount);
+    into.text(this.owner ?? "");
+    into.number(this.recoveryCount);
+    into.number(this.pasids.size);
+    for (const pasid of [...this.pasids.keys()].toSorted((a, b) => a - b)) {
+      into.number(pasid);
+      into.number(this.pasids.get(pasid)?.id ?? 0);
+    }
+    this.mutex.digest(into);
   }
 }

@@ -23,7 +23,7 @@ export interface LifecycleHooks {
   bind?(device: Device): void;
   /** After a driver was unbound. */
   unbind?(device: Device): void;
-  /** A reset was staged (`prepare`) or ended (`done`). */
+  /** A function was staged for reset (`prepare`) or unstaged (`done`); once, however deep the pair is nested. */
   reset?(device: Device, phase: "prepare" | "done"): void;
   /** Before the release domain is attached. */
   release?(device: Device): void;

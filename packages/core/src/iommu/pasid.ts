@@ -105,14 +105,16 @@ function* rollBack(
   }
 }
 
-function checkCommon(group: Group, device: Device, pasid: Pasid, domain: Domain): void {
-  const { driver } = iommuOf(device);
-  if (domain.setPasid === undefined || driver.blocked?.setPasid === undefined) {
-    throw new KernelError("EOPNOTSUPP", `${domainName(domain)} cannot be set on a PASID of ${device.name}`);
+function checkDomain(device: Device, pasid: Pasid, domain: Domain): void {
+  if (domain.setPasid === undefined) {
+    throw new KernelError("EOPNOTSUPP", `${domainName(domain)} cannot be set on a PASID`);
   }
-  if (domain.driver !== driver || pasid === 0) {
+  if (domain.driver !== iommuOf(device).driver || pasid === 0) {
     throw new KernelError("EINVAL", `PASID ${pasid} of ${device.name}`);
   }
+}
+
+function checkRecovery(group: Group): void {
   if (group.recoveryCount > 0) {
     throw new KernelError("EBUSY", `a member of group ${group.id} is being reset`);
   }
@@ -127,9 +129,12 @@ function checkCommon(group: Group, device: Device, pasid: Pasid, domain: Domain)
  */
 export function* attachPasid(state: CoreState, domain: Domain, device: Device, pasid: Pasid): Op<void> {
   const group = groupOf(device);
-  checkAttachable(device, domain);
+  if (iommuOf(device).driver.blocked?.setPasid === undefined) {
+    throw new KernelError("EOPNOTSUPP", `a PASID of ${device.name} could not be removed again`);
+  }
+  checkDomain(device, pasid, domain);
   yield* withLock(group.mutex, function* () {
-    checkCommon(group, device, pasid, domain);
+    checkRecovery(group);
     for (const member of capable(group)) {
       if (pasid >= iommuOf(member.device).maxPasids) {
         throw new KernelError("EINVAL", `PASID ${pasid} is beyond what ${member.device.name} can send`);
@@ -143,17 +148,8 @@ export function* attachPasid(state: CoreState, domain: Domain, device: Device, p
   });
 }
 
-function checkAttachable(device: Device, domain: Domain): void {
-  if (device.iommu === undefined) {
-    throw new KernelError("EOPNOTSUPP", `no IOMMU driver serves ${device.name}`);
-  }
-  if (domain.setPasid === undefined) {
-    throw new KernelError("EOPNOTSUPP", `${domainName(domain)} cannot be set on a PASID`);
-  }
-}
-
 /**
- * Replaces the domain of a PASID.
+ * Replaces the domain of a PASID. Attach handles are not told apart: the same domain again is the same entry.
  *
  * Source: Linux 7.2 `iommu_replace_device_pasid()`.
  *
@@ -161,10 +157,17 @@ function checkAttachable(device: Device, domain: Domain): void {
  */
 export function* replacePasid(state: CoreState, domain: Domain, device: Device, pasid: Pasid): Op<void> {
   const group = groupOf(device);
-  checkAttachable(device, domain);
+  checkDomain(device, pasid, domain);
   yield* withLock(group.mutex, function* () {
-    checkCommon(group, device, pasid, domain);
+    checkRecovery(group);
     const old = group.pasids.get(pasid);
+    if (old === domain) {
+      warn(
+        state,
+        "iommu_replace_device_pasid",
+        `PASID ${pasid} of group ${group.id} has ${domainName(domain)} already`,
+      );
+    }
     if (old === undefined || old === domain) {
       throw new KernelError("EINVAL", `PASID ${pasid} of group ${group.id} has nothing to replace`);
     }

@@ -1,7 +1,7 @@
 import { KernelError } from "../sim/errors.ts";
 import { withLock } from "../sim/lock.ts";
 import type { Op } from "../sim/op.ts";
-import { attachDevice, setGroupDomain } from "./attach.ts";
+import { attachDevice, setDeviceDomain, setGroupDomain } from "./attach.ts";
 import { setupDefaultDomain } from "./default-domain.ts";
 import type { Device } from "./device.ts";
 import { mapDirectRegions } from "./direct-regions.ts";
@@ -10,23 +10,46 @@ import type { CoreState } from "./state.ts";
 import { errnoOf, freeDomain, iommuOf, warn } from "./state.ts";
 import type { Domain, IommuDriver } from "./types.ts";
 
-/** Source: Linux 7.2 `iommu_init_device()`. */
-function* initDevice(state: CoreState, device: Device, driver: IommuDriver): Op<Group> {
-  for (const hook of state.hooks) {
-    hook.probe?.(device);
+/** The lowest number that no group has, as `ida_alloc()` gives it. */
+function newGroup(state: CoreState): Group {
+  let id = 0;
+  while (state.groups.some((group) => group.id === id)) {
+    id += 1;
   }
-  if (device.driver === undefined && device.bus.dmaConfigure !== undefined) {
+  const group = new Group(id);
+  state.groups.push(group);
+  return group;
+}
+
+/**
+ * The bus configures the device. The kernel drops the probe lock for it, and looks at no error.
+ *
+ * Source: Linux 7.2 `iommu_init_device()`.
+ */
+function* configure(device: Device): Op<void> {
+  if (device.driver !== undefined || device.bus.dmaConfigure === undefined) {
+    return;
+  }
+  try {
     yield* device.bus.dmaConfigure();
+  } catch (error) {
+    errnoOf(error);
   }
+  if (device.group !== undefined) {
+    throw new KernelError("ENODEV", `${device.name} was probed meanwhile`);
+  }
+}
+
+/** Source: Linux 7.2 `iommu_init_device()`, after the bus configured the device. */
+function* initDevice(state: CoreState, device: Device, driver: IommuDriver): Op<Group> {
   device.iommu = { driver, maxPasids: 0, requireDirect: false, attachDeferred: false };
+  let probed = false;
   try {
     yield* driver.probeDevice(device);
+    probed = true;
     const hint = driver.deviceGroup(device);
-    const group = hint === "new" ? new Group(state.nextGroup) : hint;
-    if (hint === "new") {
-      state.nextGroup += 1;
-      state.groups.push(group);
-    }
+    const group = hint === "new" ? newGroup(state) : hint;
+    device.group = group;
     device.iommu.maxPasids = Math.min(device.bus.maxPasids(), driver.maxPasids(device));
     device.iommu.attachDeferred = driver.isAttachDeferred?.(device) ?? false;
     if (hint === "new" && state.trace.active) {
@@ -34,77 +57,76 @@ function* initDevice(state: CoreState, device: Device, driver: IommuDriver): Op<
     }
     return group;
   } catch (error) {
+    const failure = errnoOf(error);
+    if (probed && driver.releaseDevice !== undefined) {
+      yield* driver.releaseDevice(device);
+    }
     device.iommu = undefined;
-    throw error;
+    throw failure;
   }
 }
 
-/** What `__iommu_probe_device()` left to do after a device joined its group. */
-type Pending = "finalize" | "setup-group";
-
 /**
- * Steps 1-6 of a device's probe.
+ * A device's probe, without its end (`probe_finalize`).
  *
  * Source: Linux 7.2 `__iommu_probe_device()`.
  *
- * @param listed the caller sets groups up afterwards (`bus_iommu_probe()`)
+ * @param listed the caller sets new groups up afterwards (`bus_iommu_probe()`)
  */
-function* probeDevice(state: CoreState, device: Device, driver: IommuDriver, listed: boolean): Op<Pending> {
+function* probeDevice(state: CoreState, device: Device, driver: IommuDriver, listed: boolean): Op<void> {
   if (device.group !== undefined) {
-    return "finalize";
+    return;
   }
-  const group = yield* initDevice(state, device, driver);
-  if (device.driver !== undefined) {
-    warn(state, "__iommu_probe_device", `late IOMMU probe of ${device.name} at driver bind`);
+  for (const hook of state.hooks) {
+    hook.probe?.(device);
   }
-  let pending: Pending = "finalize";
-  try {
-    yield* withLock(group.mutex, function* () {
-      group.members.push({ device, blocked: false, resetDepth: 0 });
-      device.group = group;
-      if (state.trace.active) {
-        state.trace.emit("group:join", { group: group.id, device: device.name });
-      }
-      for (const hook of state.hooks) {
-        hook.groupJoin?.(group, device);
-      }
-      if (group.defaultDomain !== undefined) {
-        try {
-          yield* mapDirectRegions(device, group.defaultDomain);
-        } catch (error) {
-          warn(state, "__iommu_probe_device", errnoOf(error).message);
-        }
-      }
-      if (group.domain !== undefined) {
-        yield* joinDomain(state, group, device);
-      } else if (listed) {
-        pending = "setup-group";
-      } else {
-        yield* setupDefaultDomain(state, group, undefined);
-      }
-    });
-  } catch (error) {
-    const failure = errnoOf(error);
-    yield* deinitDevice(state, device);
-    throw failure;
-  }
-  return pending;
+  yield* configure(device);
+  yield* withLock(state.probeLock, function* () {
+    if (device.group !== undefined) {
+      return;
+    }
+    const group = yield* initDevice(state, device, driver);
+    if (device.driver !== undefined) {
+      warn(state, "__iommu_probe_device", `late IOMMU probe of ${device.name} at driver bind`);
+    }
+    yield* withLock(group.mutex, () => join(state, group, device, listed));
+  });
 }
 
-/** A device joins whatever its group is attached to, an owner's domain included. */
-function* joinDomain(state: CoreState, group: Group, device: Device): Op<void> {
-  const domain = group.domain;
-  if (domain === undefined) {
-    return;
+/** The device joins its group and is attached; on failure it leaves again, before anybody else can see the group. */
+function* join(state: CoreState, group: Group, device: Device, listed: boolean): Op<void> {
+  group.members.push({ device, blocked: false, resetDepth: 0 });
+  try {
+    if (state.trace.active) {
+      state.trace.emit("group:join", { group: group.id, device: device.name });
+    }
+    for (const hook of state.hooks) {
+      hook.groupJoin?.(group, device);
+    }
+    if (group.defaultDomain !== undefined) {
+      yield* mapIfPossible(device, group.defaultDomain);
+    }
+    if (group.domain !== undefined) {
+      // Whatever the group is attached to, an owner's domain included; also while another member is being reset.
+      const options = { mustSucceed: false, via: "join" };
+      yield* setDeviceDomain(state, group, device, group.domain, undefined, options);
+    } else if (!listed) {
+      yield* setupDefaultDomain(state, group, undefined);
+    }
+  } catch (error) {
+    const failure = errnoOf(error);
+    yield* leaveGroup(state, group, device);
+    throw failure;
   }
-  const iommu = iommuOf(device);
-  if (iommu.requireDirect && (domain.type === "BLOCKED" || domain === group.blockingDomain)) {
-    throw new KernelError("EINVAL", `${device.name} has a direct region and its group is blocked`);
+}
+
+/** Direct mappings for a device that joins late; the kernel does not look at the result. */
+function* mapIfPossible(device: Device, domain: Domain): Op<void> {
+  try {
+    yield* mapDirectRegions(device, domain);
+  } catch (error) {
+    errnoOf(error);
   }
-  if (iommu.attachDeferred && domain === group.defaultDomain) {
-    return;
-  }
-  yield* attachDevice(state, device, domain, undefined, "join");
 }
 
 function* finalize(state: CoreState, device: Device): Op<void> {
@@ -152,17 +174,18 @@ export function* probeBus(state: CoreState, driver: IommuDriver): Op<void> {
   const groups: Group[] = [];
   for (const device of state.devices) {
     try {
-      const pending = yield* probeDevice(state, device, driver, true);
+      yield* probeDevice(state, device, driver, true);
       traceProbe(state, device, "0");
-      if (pending === "setup-group" && device.group !== undefined && !groups.includes(device.group)) {
-        groups.push(device.group);
-      }
     } catch (error) {
       const failure = errnoOf(error);
       traceProbe(state, device, failure.errno);
       if (failure.errno !== "ENODEV") {
         throw failure;
       }
+    }
+    const { group } = device;
+    if (group !== undefined && group.domain === undefined && !groups.includes(group)) {
+      groups.push(group);
     }
   }
   for (const group of groups) {
@@ -174,41 +197,48 @@ export function* probeBus(state: CoreState, driver: IommuDriver): Op<void> {
 }
 
 /**
- * The device leaves: the release domain is attached (IDENTITY instead of BLOCKED where a direct region must stay
- * reachable), then the driver forgets it. The last member takes the group's domains along.
+ * The device leaves its group, if it is in one.
  *
- * Source: Linux 7.2 `iommu_deinit_device()`, `__iommu_group_remove_device()`.
+ * Source: Linux 7.2 `__iommu_group_remove_device()`.
  */
 export function* deinitDevice(state: CoreState, device: Device): Op<void> {
-  const { group, iommu } = device;
-  if (group === undefined || iommu === undefined) {
+  const { group } = device;
+  if (group === undefined) {
+    return;
+  }
+  yield* withLock(group.mutex, () => leaveGroup(state, group, device));
+}
+
+/**
+ * The release domain is attached (IDENTITY instead of BLOCKED where a direct region must stay reachable), then the driver
+ * forgets the device. The last member takes the group's domains along. The caller holds the group's mutex.
+ *
+ * Source: Linux 7.2 `__iommu_group_free_device()`, `iommu_deinit_device()`.
+ */
+function* leaveGroup(state: CoreState, group: Group, device: Device): Op<void> {
+  const { iommu } = device;
+  const index = group.members.findIndex((member) => member.device === device);
+  if (index < 0 || iommu === undefined) {
     return;
   }
   for (const hook of state.hooks) {
     hook.release?.(device);
   }
-  yield* withLock(group.mutex, function* () {
-    const index = group.members.findIndex((member) => member.device === device);
-    group.members.splice(index, 1);
-    const { driver } = iommu;
-    let release = driver.releaseDomain;
-    if (!iommu.attachDeferred && release !== undefined) {
-      if (iommu.requireDirect && driver.identity !== undefined && release === driver.blocked) {
-        release = driver.identity;
-      }
-      try {
-        yield* attachDevice(state, device, release, group.domain, "release");
-      } catch (error) {
-        warn(state, "iommu_deinit_device", errnoOf(error).message);
-      }
-    }
-    if (driver.releaseDevice !== undefined) {
-      yield* driver.releaseDevice(device);
-    }
-    if (group.members.length === 0) {
-      freeGroupDomains(group);
-    }
-  });
+  group.members.splice(index, 1);
+  const last = group.members.length === 0;
+  if (last && (group.ownerCount > 0 || group.domain !== group.defaultDomain)) {
+    warn(state, "__iommu_group_free_device", `group ${group.id} is empty, but owned or off its default domain`);
+  }
+  const { driver } = iommu;
+  if (!iommu.attachDeferred && driver.releaseDomain !== undefined) {
+    yield* park(state, device, driver, driver.releaseDomain, group.domain);
+  }
+  if (driver.releaseDevice !== undefined) {
+    yield* driver.releaseDevice(device);
+  }
+  if (last) {
+    freeGroup(state, group);
+  }
   device.iommu = undefined;
   device.group = undefined;
   if (state.trace.active) {
@@ -216,12 +246,32 @@ export function* deinitDevice(state: CoreState, device: Device): Op<void> {
   }
 }
 
-function freeGroupDomains(group: Group): void {
+/** Attaches the release domain; the kernel does not look at the result. */
+function* park(
+  state: CoreState,
+  device: Device,
+  driver: IommuDriver,
+  domain: Domain,
+  old: Domain | undefined,
+): Op<void> {
+  const direct = device.iommu?.requireDirect === true && domain === driver.blocked ? driver.identity : undefined;
+  try {
+    yield* attachDevice(state, device, direct ?? domain, old, "release");
+  } catch (error) {
+    errnoOf(error);
+  }
+}
+
+/** An owner still refers to its group, which then keeps its number. */
+function freeGroup(state: CoreState, group: Group): void {
   freeDomain(group.defaultDomain);
   freeDomain(group.blockingDomain);
   group.defaultDomain = undefined;
   group.blockingDomain = undefined;
   group.domain = undefined;
+  if (group.owner === undefined) {
+    state.groups.splice(state.groups.indexOf(group), 1);
+  }
 }
 
 /** Attaches a domain to a group on behalf of the core itself. Source: Linux 7.2 `__iommu_group_set_domain()`. */

@@ -5,6 +5,7 @@ import type { ProcessMemory } from "./types.ts";
 
 /** A process whose address space devices may share: CPU page tables in physical memory. */
 export class Process implements ProcessMemory {
+  /** For printing. */
   readonly name: string;
   /** Its page table; map into it what the process has. */
   readonly table: PageTable;

@@ -10,7 +10,7 @@ export interface KernelProfile {
   readonly id: string;
   /** The command line, as given. */
   readonly cmdline: string;
-  /** Its words, parsed once: `name=value` or `name` (value `""`). Later words win. */
+  /** Its words, parsed once: `name=value` or `name` (value `""`). Later words win, and come later here. */
   readonly parameters: ReadonlyMap<string, string>;
   /** Build options that change behaviour. */
   readonly config: KernelConfig;
@@ -28,6 +28,7 @@ export interface KernelConfig {
 export interface KernelOptions {
   /** Kernel command line, such as `iommu.passthrough=1`. */
   readonly cmdline?: string;
+  /** Build options. */
   readonly config?: KernelConfig;
   /** Policies that replace shipped ones, by slot. */
   readonly slots?: Readonly<Record<string, unknown>>;
@@ -54,7 +55,9 @@ export function linux(version: string, options: KernelOptions = {}): KernelProfi
   const parameters = new Map<string, string>();
   for (const word of (options.cmdline ?? "").split(/\s+/).filter((part) => part !== "")) {
     const equals = word.indexOf("=");
-    parameters.set(equals < 0 ? word : word.slice(0, equals), equals < 0 ? "" : word.slice(equals + 1));
+    const name = equals < 0 ? word : word.slice(0, equals);
+    parameters.delete(name);
+    parameters.set(name, equals < 0 ? "" : word.slice(equals + 1));
   }
   return {
     id,

@@ -61,9 +61,13 @@ export function* resetPrepare(state: CoreState, device: Device): Op<void> {
       }
     }
     group.recoveryCount += 1;
+    tellHooks(state, device, "prepare");
   });
+}
+
+function tellHooks(state: CoreState, device: Device, phase: "prepare" | "done"): void {
   for (const hook of state.hooks) {
-    hook.reset?.(device, "prepare");
+    hook.reset?.(device, phase);
   }
 }
 
@@ -90,11 +94,9 @@ export function* resetDone(state: CoreState, device: Device): Op<void> {
     }
     if (member.resetDepth === 0) {
       yield* unstage(state, group, member);
+      tellHooks(state, device, "done");
     }
   });
-  for (const hook of state.hooks) {
-    hook.reset?.(device, "done");
-  }
 }
 
 function* unstage(state: CoreState, group: Group, member: GroupDevice): Op<void> {
@@ -104,10 +106,11 @@ function* unstage(state: CoreState, group: Group, member: GroupDevice): Op<void>
     warn(state, "pci_dev_reset_iommu_done", `group ${group.id} has no blocking domain`);
     return;
   }
-  for (const sibling of group.members) {
-    if (sibling !== member && sibling.blocked && sibling.device.bus.sharesAlias(device.bus)) {
-      warn(state, "pci_dev_reset_iommu_done", `DMA-aliased sibling ${sibling.device.name} may be unblocked too early`);
-    }
+  const alias = group.members.find(
+    (other) => other !== member && other.blocked && other.device.bus.sharesAlias(device.bus),
+  );
+  if (alias !== undefined) {
+    warn(state, "pci_dev_reset_iommu_done", `DMA-aliased sibling ${alias.device.name} may be unblocked too early`);
   }
   if (group.domain !== undefined && group.domain !== blocking) {
     try {

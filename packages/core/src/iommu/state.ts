@@ -1,4 +1,5 @@
 import { KernelError } from "../sim/errors.ts";
+import type { Lock } from "../sim/lock.ts";
 import type { Trace } from "../sim/trace.ts";
 import type { Device, DeviceIommu } from "./device.ts";
 import type { Group } from "./group.ts";
@@ -15,8 +16,9 @@ export interface CoreState {
   readonly groups: Group[];
   /** The registered IOMMU driver. */
   driver: IommuDriver | undefined;
+  /** `iommu_probe_device_lock`: one device is probed at a time. */
+  readonly probeLock: Lock;
   nextDevice: number;
-  nextGroup: number;
 }
 
 /** `IDENTITY#3` and the like. */
@@ -47,7 +49,7 @@ export function iommuOf(device: Device): DeviceIommu {
   return device.iommu;
 }
 
-/** Runs a step and gives the errno it ended with; an oops and a bug are not errnos and go on. */
+/** What a step threw, as the errno it ended with; an oops and a bug are not errnos and are thrown on. */
 export function errnoOf(error: unknown): KernelError {
   if (error instanceof KernelError) {
     return error;

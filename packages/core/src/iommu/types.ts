@@ -61,6 +61,7 @@ export type GroupHint = Group | "new";
 
 /** What the core asks for when it wants a paging domain. */
 export interface PagingRequest {
+  /** Who maps in it. */
   readonly type: "DMA" | "DMA-FQ" | "UNMANAGED";
   /** The domain must be attachable to PASIDs, and live beside them on the RID (`IOMMU_HWPT_ALLOC_PASID`). */
   readonly pasid: boolean;
@@ -68,6 +69,7 @@ export interface PagingRequest {
 
 /** The address space of a process, shared with devices by SVA. */
 export interface ProcessMemory {
+  /** For printing. */
   readonly name: string;
   /** Physical address of its top table. */
   readonly root: number;

@@ -11,7 +11,9 @@ export const PROT_MMIO = 16;
 
 /** A 64-bit word as two halves that a format function fills. */
 export interface Word64 {
+  /** Bits 31:0. */
   lo: number;
+  /** Bits 63:32. */
   hi: number;
 }
 

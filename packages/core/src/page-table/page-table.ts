@@ -19,6 +19,7 @@ export interface Mapping {
 export class PageTable {
   /** Physical address of the top table. */
   readonly root: number;
+  /** The format of its entries. */
   readonly format: PageTableFormat;
   readonly #memory: PhysicalMemory;
   readonly #owner: string;

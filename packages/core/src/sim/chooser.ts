@@ -1,7 +1,10 @@
 /** One thing that could happen next: an operation continues, or an engine makes a step. */
 export interface Choice {
+  /** An operation or an engine. */
   readonly kind: "task" | "engine";
+  /** Number on this scheduler; operations and engines share the count. */
   readonly id: number;
+  /** For printing. */
   readonly name: string;
 }
 

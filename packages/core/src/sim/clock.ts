@@ -1,3 +1,5 @@
+import type { Digest } from "./digest.ts";
+
 /** The platform's virtual clock, in nanoseconds since power-on. Nothing in the model reads another clock. */
 export class Clock {
   #now = 0;
@@ -13,5 +15,10 @@ export class Clock {
       throw new Error(`the clock cannot go from ${this.#now} to ${time}`);
     }
     this.#now = time;
+  }
+
+  /** Writes the time. */
+  digest(into: Digest): void {
+    into.number(this.#now);
   }
 }

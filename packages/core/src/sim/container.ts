@@ -4,8 +4,14 @@ import { container, inject, injectable, instanceCachingFactory } from "tsyringe"
 
 declare const service: unique symbol;
 
+/** The mark that ties a token to the type of its service; it exists for the compiler alone. */
+export interface Service<T> {
+  /** The type of the service. */
+  readonly [service]: T;
+}
+
 /** A typed key under which one service is registered. */
-export type Token<T> = symbol & { readonly [service]: T };
+export type Token<T> = symbol & Service<T>;
 
 /** The tokens of a list of services. */
 export type Tokens<A extends readonly unknown[]> = { readonly [K in keyof A]: Token<A[K]> };

@@ -6,8 +6,12 @@ export class Digest {
   #a = 0xdeadbeef;
   #b = 0x41c6ce57;
 
-  /** Adds a number. */
+  /** Adds an integer below 2^53, or `Infinity` (a deadline that never comes). */
   number(value: number): void {
+    if (!Number.isFinite(value)) {
+      this.text(String(value));
+      return;
+    }
     this.#word(value | 0);
     this.#word((value / 2 ** 32) | 0);
   }
@@ -28,8 +32,11 @@ export class Digest {
   }
 
   #word(value: number): void {
-    this.#a = Math.imul(this.#a ^ value, 2654435761);
-    this.#b = Math.imul(this.#b ^ value, 1597334677);
+    // A product carries bits upwards alone: without the shifts two changes of bit 31 would cancel each other.
+    const a = Math.imul(this.#a ^ value, 2654435761);
+    const b = Math.imul(this.#b ^ value, 1597334677);
+    this.#a = a ^ (a >>> 15);
+    this.#b = b ^ (b >>> 13);
   }
 }
 

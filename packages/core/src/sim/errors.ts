@@ -61,6 +61,7 @@ export interface InputPosition {
 
 /** Input that a user can correct: says where, what was found, what was expected. */
 export class InputError extends Error {
+  /** Where it was found. */
   readonly position: InputPosition;
 
   constructor(what: string, position: InputPosition = {}) {

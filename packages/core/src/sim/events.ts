@@ -369,7 +369,13 @@ export interface TraceHeader {
   readonly cause: number;
 }
 
+/** What tells events apart. */
+export interface TraceKind<K extends TraceEventName> {
+  /** The event's name. */
+  readonly type: K;
+}
+
 /** One event of the trace. */
 export type TraceEvent = {
-  readonly [K in TraceEventName]: TraceHeader & { readonly type: K } & TraceEvents[K];
+  readonly [K in TraceEventName]: TraceHeader & TraceKind<K> & TraceEvents[K];
 }[TraceEventName];

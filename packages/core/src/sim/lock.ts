@@ -1,3 +1,4 @@
+import type { Digest } from "./digest.ts";
 import { KernelOops } from "./errors.ts";
 import type { Acquire, Op } from "./op.ts";
 
@@ -6,7 +7,9 @@ export type LockMode = "exclusive" | "shared";
 
 /** Who holds a lock: an operation under a scheduler. */
 export interface LockOwner {
+  /** Number of the operation. */
   readonly id: number;
+  /** Its name, for reports. */
   readonly name: string;
 }
 
@@ -57,7 +60,21 @@ export class Lock {
       throw new Error(`${this.name} is released but not held`);
     }
     const index = owner === undefined ? this.#owners.length - 1 : this.#owners.indexOf(owner);
+    if (index < 0) {
+      throw new Error(`${this.name} is released by ${owner?.name}, who does not hold it`);
+    }
     this.#owners.splice(index, 1);
+  }
+
+  /** Writes who holds it, and how. */
+  digest(into: Digest): void {
+    into.number(this.#owners.length);
+    if (this.held) {
+      into.text(this.#mode);
+    }
+    for (const { name } of this.#owners) {
+      into.text(name);
+    }
   }
 }
 

@@ -165,6 +165,7 @@ export class PhysicalMemory {
     if (reused >= 0) {
       address = this.#free.get(rounded)?.splice(reused, 1)[0] ?? 0;
       this.zero(address, rounded);
+      this.#forgetWriters(address, rounded);
     } else {
       address = Math.ceil(this.#next / align) * align;
       if (address + rounded > this.end) {
@@ -217,13 +218,41 @@ export class PhysicalMemory {
     return this.#writers.get(Math.floor(address / 16)) ?? 0;
   }
 
-  /** Writes all touched memory, in address order. */
+  /** Writes all bytes that are not zero, in address order, and where the next allocations will be. */
   digest(into: Digest): void {
-    for (const index of [...this.#chunks.keys()].toSorted((a, b) => a - b)) {
-      const chunk = this.#chunks.get(index);
+    for (const [index, chunk] of byNumber(this.#chunks)) {
+      if (chunk.every((word) => word === 0)) {
+        continue;
+      }
       into.number(index);
-      for (const word of chunk ?? []) {
+      for (const word of chunk) {
         into.number(word);
+      }
+    }
+    into.number(this.#next);
+    for (const [size, addresses] of byNumber(this.#free)) {
+      if (addresses.length > 0) {
+        into.number(size);
+        for (const address of addresses) {
+          into.number(address);
+        }
+      }
+    }
+  }
+
+  /** New contents have no writer yet. Walks whichever is smaller, the range or what is remembered. */
+  #forgetWriters(address: number, size: number): void {
+    const first = Math.floor(address / 16);
+    const end = Math.ceil((address + size) / 16);
+    if (end - first < this.#writers.size) {
+      for (let granule = first; granule < end; granule += 1) {
+        this.#writers.delete(granule);
+      }
+      return;
+    }
+    for (const granule of this.#writers.keys()) {
+      if (granule >= first && granule < end) {
+        this.#writers.delete(granule);
       }
     }
   }
@@ -247,4 +276,8 @@ export class PhysicalMemory {
     this.#last = created;
     return created;
   }
+}
+
+function byNumber<T>(map: ReadonlyMap<number, T>): [number, T][] {
+  return [...map].toSorted(([a], [b]) => a - b);
 }

@@ -2,13 +2,17 @@ import type { Lock, LockMode } from "./lock.ts";
 
 /** The operation may lose the CPU here: another operation, the hardware or a device may act. */
 export interface Preempt {
+  /** Tells it from the other ways to give up the CPU. */
   readonly kind: "preempt";
 }
 
 /** The operation waits for a lock. */
 export interface Acquire {
+  /** Tells it from the other ways to give up the CPU. */
   readonly kind: "acquire";
+  /** The lock. */
   readonly lock: Lock;
+  /** How it is wanted. */
   readonly mode: LockMode;
 }
 
@@ -22,14 +26,19 @@ export interface Condition {
 
 /** The operation waits for a condition, at most `timeout` ns of virtual time (`Infinity` = for ever). */
 export interface Until {
+  /** Tells it from the other ways to give up the CPU. */
   readonly kind: "until";
+  /** What is waited for. */
   readonly condition: Condition;
+  /** Longest wait in ns. */
   readonly timeout: number;
 }
 
 /** The operation sleeps for `ns` of virtual time. */
 export interface Sleep {
+  /** Tells it from the other ways to give up the CPU. */
   readonly kind: "sleep";
+  /** How long, in ns. */
   readonly ns: number;
 }
 

@@ -9,12 +9,30 @@ import type { Trace, TraceContext } from "./trace.ts";
 
 /** An operation and the name under which its events appear. */
 export interface NamedOp<T> {
+  /** The actor of its events. */
   readonly name: string;
+  /** The operation. */
   readonly op: Op<T>;
 }
 
+/** An operation came to its end. */
+export interface Returned<T> {
+  /** Tells it from {@link Thrown}. */
+  readonly ok: true;
+  /** What it returned. */
+  readonly value: T;
+}
+
+/** An operation threw. */
+export interface Thrown {
+  /** Tells it from {@link Returned}. */
+  readonly ok: false;
+  /** What it threw. */
+  readonly error: unknown;
+}
+
 /** How an operation ended. */
-export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown };
+export type Outcome<T> = Returned<T> | Thrown;
 
 /** An operation that a scheduler has taken in and may have halted. */
 export interface StartedOp<T> {
@@ -46,7 +64,6 @@ class Task implements LockOwner, TraceContext, Choice {
   waiting: Suspend = preempt;
   /** Absolute virtual time at which a wait gives up or a sleep ends. */
   until = Infinity;
-  sequence = 0;
   outcome: Outcome<unknown> | undefined;
 
   constructor(id: number, name: string, op: Op<unknown>) {
@@ -82,7 +99,6 @@ export class Scheduler {
   readonly #trace: Trace;
   readonly #engines: EngineSlot[] = [];
   #nextId = 1;
-  #sequence = 0;
   #running = false;
 
   constructor(clock: Clock, trace: Trace) {
@@ -170,12 +186,12 @@ export class Scheduler {
     }
     this.#running = true;
     try {
-      while (tasks.some((task) => task.outcome === undefined) && stop?.holds() !== true) {
-        const choices = this.#choices(tasks);
-        if (choices.length > 0) {
-          this.#perform(choices[chooser.choose(choices)] ?? choices[0]);
+      while (tasks.some(unfinished) && stop?.holds() !== true) {
+        const next = this.#next(tasks, chooser);
+        if (next !== undefined) {
+          this.#perform(next);
         } else if (!this.#moveClock(tasks)) {
-          throw new DeadlockError(tasks.filter((task) => task.outcome === undefined).map(describeWait));
+          throw new DeadlockError(tasks.filter(unfinished).map(describeWait));
         }
       }
     } finally {
@@ -194,14 +210,16 @@ export class Scheduler {
     }
   }
 
-  #choices(tasks: readonly Task[]): (Task | EngineSlot)[] {
+  /** What happens next; undefined when nothing can without time. A single operation that can go on does, unasked. */
+  #next(tasks: readonly Task[], chooser: Chooser): Task | EngineSlot | undefined {
+    const [only] = tasks;
+    if (tasks.length === 1 && only !== undefined && this.#runnable(only)) {
+      return only;
+    }
     const choices: (Task | EngineSlot)[] = [];
     for (const task of tasks) {
-      if (task.outcome === undefined && this.#runnable(task)) {
+      if (unfinished(task) && this.#runnable(task)) {
         choices.push(task);
-        if (tasks.length === 1) {
-          return choices;
-        }
       }
     }
     for (const slot of this.#engines) {
@@ -209,7 +227,7 @@ export class Scheduler {
         choices.push(slot);
       }
     }
-    return choices;
+    return choices.length === 0 ? undefined : (choices[chooser.choose(choices)] ?? choices[0]);
   }
 
   #runnable(task: Task): boolean {
@@ -223,10 +241,7 @@ export class Scheduler {
     return this.#clock.now >= task.until || (waiting.kind === "until" && waiting.condition.holds());
   }
 
-  #perform(choice: Task | EngineSlot | undefined): void {
-    if (choice === undefined) {
-      return;
-    }
+  #perform(choice: Task | EngineSlot): void {
     const before = this.#trace.switchTo(choice);
     try {
       if (choice.kind === "engine") {
@@ -236,6 +251,10 @@ export class Scheduler {
       }
     } finally {
       this.#trace.switchTo(before);
+      if (choice.kind === "engine") {
+        // A step that threw may have left causes behind; the next step has none of them.
+        choice.causes.length = 0;
+      }
     }
   }
 
@@ -253,31 +272,37 @@ export class Scheduler {
       if (next.value.kind === "until" || next.value.kind === "sleep") {
         const wait = next.value.kind === "sleep" ? next.value.ns : next.value.timeout;
         task.until = this.#clock.now + wait;
-        this.#sequence += 1;
-        task.sequence = this.#sequence;
       }
     } catch (error) {
       task.outcome = { ok: false, error };
     }
   }
 
-  /** Moves the clock to the next deadline. @returns false when there is none */
+  /** Moves the clock to the next deadline. @returns false when there is none ahead */
   #moveClock(tasks: readonly Task[]): boolean {
     let next = Infinity;
     for (const task of tasks) {
-      if (task.outcome === undefined && (task.waiting.kind === "until" || task.waiting.kind === "sleep")) {
+      if (unfinished(task) && (task.waiting.kind === "until" || task.waiting.kind === "sleep")) {
         next = Math.min(next, task.until);
       }
     }
     for (const { engine } of this.#engines) {
-      next = Math.min(next, engine.deadline());
+      const deadline = engine.deadline();
+      // An engine that is late and not ready needs help from outside; waiting for it would last for ever.
+      if (deadline > this.#clock.now) {
+        next = Math.min(next, deadline);
+      }
     }
     if (next === Infinity) {
       return false;
     }
-    this.#clock.advance(Math.max(next, this.#clock.now));
+    this.#clock.advance(next);
     return true;
   }
+}
+
+function unfinished(task: Task): boolean {
+  return task.outcome === undefined;
 }
 
 function describeWait(task: Task): string {

@@ -4,11 +4,11 @@ import type { TraceEvent, TraceEventName, TraceEvents } from "./events.ts";
 
 /** The actor and the stack of causes that an event gets when it names none itself. */
 export interface TraceContext {
+  /** Name of the operation or engine. */
   readonly actor: string;
+  /** Event ids, innermost last. */
   readonly causes: number[];
 }
-
-const idle: TraceContext = { actor: "platform", causes: [] };
 
 /**
  * The one ordered stream of what happens on a platform. Nothing is built when nobody listens: ask {@link Trace.active}
@@ -24,7 +24,7 @@ const idle: TraceContext = { actor: "platform", causes: [] };
 export class Trace {
   readonly #clock: Clock;
   readonly #events = new EventEmitter<{ event: [TraceEvent] }>();
-  #context: TraceContext = idle;
+  #context: TraceContext = { actor: "platform", causes: [] };
   #next = 1;
   #listeners = 0;
 

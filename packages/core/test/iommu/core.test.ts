@@ -1,68 +1,7 @@
-import type { Device, Group } from "@iommu-lab/core";
 import { HOOKS, KernelError, Recorder, createPlatform, linux } from "@iommu-lab/core";
 import { describe, expect, it } from "vitest";
 import { FakeDriver, busDevice } from "./fake-driver.ts";
-
-function machine(options: { cmdline?: string; names?: string[]; setup?: (driver: FakeDriver) => void } = {}) {
-  const platform = createPlatform({ kernel: linux("7.2", { cmdline: options.cmdline ?? "" }), plugins: [] });
-  const driver = new FakeDriver();
-  options.setup?.(driver);
-  const devices = (options.names ?? ["a"]).map((name) => platform.run(platform.iommu.addDevice(busDevice(name))));
-  platform.run(platform.iommu.registerDriver(driver));
-  driver.log.length = 0;
-  const [device] = devices;
-  if (device === undefined) {
-    throw new Error("no device");
-  }
-  return { platform, core: platform.iommu, driver, device, devices, run: platform.run };
-}
-
-function groupOf(device: Device): Group {
-  if (device.group === undefined) {
-    throw new Error(`${device.name} has no group`);
-  }
-  return device.group;
-}
-
-function errno(body: () => unknown): string {
-  try {
-    body();
-  } catch (error) {
-    if (error instanceof KernelError) {
-      return error.errno;
-    }
-    throw error;
-  }
-  return "0";
-}
-
-/** All named devices share the group of the first. */
-function sharing(driver: FakeDriver, first: string, ...others: string[]): void {
-  let group: Group | undefined;
-  driver.hints.set(first, () => group ?? "new");
-  for (const name of others) {
-    driver.hints.set(name, (device) => {
-      group ??= [...(knownDevices.get(driver) ?? [])].find((one) => one.group !== undefined)?.group;
-      return group ?? device.group ?? "new";
-    });
-  }
-}
-const knownDevices = new Map<FakeDriver, Device[]>();
-
-function pair(cmdline = "") {
-  const platform = createPlatform({ kernel: linux("7.2", { cmdline }), plugins: [] });
-  const driver = new FakeDriver();
-  const devices = ["a", "b"].map((name) => platform.run(platform.iommu.addDevice(busDevice(name))));
-  knownDevices.set(driver, devices);
-  sharing(driver, "a", "b");
-  platform.run(platform.iommu.registerDriver(driver));
-  driver.log.length = 0;
-  const [a, b] = devices;
-  if (a === undefined || b === undefined) {
-    throw new Error("no devices");
-  }
-  return { platform, core: platform.iommu, driver, a, b, run: platform.run };
-}
+import { errno, groupOf, machine, pair } from "./machine.ts";
 
 describe("probe", () => {
   it("probes all devices, then sets groups up, then finalizes", () => {
@@ -216,6 +155,7 @@ describe("PASIDs", () => {
     driver.failures.set("pasid b UNMANAGED", 1);
     expect(errno(() => run(core.attachPasid(domain, a, 1)))).toBe("EIO");
     expect(driver.log.at(-1)).toBe("pasid a 1 BLOCKED old=UNMANAGED");
+    expect(driver.pasids.size).toBe(0);
     expect(groupOf(a).pasids.size).toBe(0);
   });
 
@@ -232,6 +172,8 @@ describe("PASIDs", () => {
       "pasid b 1 UNMANAGED old=UNMANAGED",
       "pasid a 1 UNMANAGED old=UNMANAGED",
     ]);
+    expect([driver.pasids.get("a 1"), driver.pasids.get("b 1")]).toEqual([first, first]);
+    expect(driver.pasids.get("a 1")).toBe(first);
     expect(groupOf(a).pasids.get(1)).toBe(first);
   });
 
@@ -303,6 +245,42 @@ describe("release", () => {
     });
     direct.run(direct.core.removeDevice(direct.device));
     expect(direct.driver.log).toEqual(["attach a IDENTITY old=DMA", "release a"]);
+  });
+});
+
+describe("causes in the trace", () => {
+  it("what follows a failed attach or PASID is not caused by it", () => {
+    const { core, platform, driver, a } = pair();
+    const recorder = new Recorder(platform.trace);
+    driver.failures.set("attach b BLOCKED", 1);
+    driver.failures.set("pasid a UNMANAGED", 1);
+    platform.run(
+      (function* () {
+        for (const op of [
+          core.claimGroup(groupOf(a), "vfio"),
+          core.attachPasid(core.allocPaging(a, { pasid: true }), a, 1),
+        ]) {
+          try {
+            yield* op;
+          } catch {
+            platform.trace.emit("mark", { what: "after" });
+          }
+        }
+      })(),
+    );
+    const events = recorder.events.map(({ type, cause }) => `${type} ${cause}`);
+    expect(events).toEqual([
+      "domain:attach 0",
+      "domain:attached 1",
+      "domain:attach 0",
+      "domain:attached 3",
+      "domain:attach 0",
+      "domain:attached 5",
+      "mark 0",
+      "pasid:set 0",
+      "pasid:done 8",
+      "mark 0",
+    ]);
   });
 });
 

@@ -41,12 +41,43 @@ class FakeDomain implements Domain {
     yield preempt;
     this.driver.log.push(`attach ${device.name} ${this.type} old=${old?.type ?? "none"}`);
     this.driver.fail(`attach ${device.name} ${this.type}`);
+    this.driver.rid.set(device.name, this);
   }
 
   *setPasid(device: Device, pasid: Pasid, old: Domain | undefined): Op<void> {
     yield preempt;
     this.driver.log.push(`pasid ${device.name} ${pasid} ${this.type} old=${old?.type ?? "none"}`);
     this.driver.fail(`pasid ${device.name} ${this.type}`);
+    if (this.type === "BLOCKED") {
+      this.driver.pasids.delete(`${device.name} ${pasid}`);
+    } else {
+      this.driver.pasids.set(`${device.name} ${pasid}`, this);
+    }
+  }
+
+  /** Pages of the domain: page → host page. */
+  readonly pages = new Map<number, number>();
+
+  *map(page: number, target: number, count: number): Op<void> {
+    yield preempt;
+    this.driver.log.push(`map 0x${page.toString(16)}+${count}`);
+    this.driver.fail("map");
+    for (let index = 0; index < count; index += 1) {
+      this.pages.set(page + index, target + index);
+    }
+  }
+
+  *unmap(page: number, count: number): Op<number> {
+    yield preempt;
+    let removed = 0;
+    for (let index = 0; index < count; index += 1) {
+      removed += this.pages.delete(page + index) ? 1 : 0;
+    }
+    return removed;
+  }
+
+  lookup(page: number): number | undefined {
+    return this.pages.get(page);
   }
 
   free(): void {
@@ -58,11 +89,21 @@ class FakeDomain implements Domain {
 export class FakeDriver implements IommuDriver {
   readonly name = "fake";
   readonly log: string[] = [];
-  /** `attach NAME TYPE` or `pasid NAME TYPE` → how many calls fail. */
+  /** `attach NAME TYPE`, `pasid NAME TYPE`, `probe NAME`, `group NAME`, `alloc TYPE`, `map` → how many calls fail. */
   readonly failures = new Map<string, number>();
+  /** What the hardware would be: the RID domain of each device by name. */
+  readonly rid = new Map<string, Domain>();
+  /** `NAME PASID` → domain. */
+  readonly pasids = new Map<string, Domain>();
+  /** What was asked of `allocPaging`. */
+  readonly requests: PagingRequest[] = [];
+  /** Every device whose group was asked for, in order. */
+  readonly asked: Device[] = [];
+  deferred = false;
   readonly regions = new Map<string, ReservedRegion[]>();
   readonly hints = new Map<string, (device: Device) => GroupHint>();
   wish: DomainType | undefined;
+  readonly wishes = new Map<string, DomainType>();
   readonly blocked: Domain = new FakeDomain(this, 1, "BLOCKED");
   readonly identity: Domain = new FakeDomain(this, 2, "IDENTITY");
   readonly releaseDomain: Domain = this.blocked;
@@ -92,12 +133,19 @@ export class FakeDriver implements IommuDriver {
     this.log.push(`release ${device.name}`);
   }
 
-  deviceGroup(device: Device): GroupHint {
-    return this.hints.get(device.name)?.(device) ?? "new";
+  isAttachDeferred(): boolean {
+    return this.deferred;
   }
 
-  defaultDomainType(): DomainType | undefined {
-    return this.wish;
+  deviceGroup(device: Device): GroupHint {
+    this.fail(`group ${device.name}`);
+    const hint = this.hints.get(device.name)?.(device) ?? "new";
+    this.asked.push(device);
+    return hint;
+  }
+
+  defaultDomainType(device: Device): DomainType | undefined {
+    return this.wishes.get(device.name) ?? this.wish;
   }
 
   reservedRegions(device: Device): readonly ReservedRegion[] {
@@ -109,6 +157,8 @@ export class FakeDriver implements IommuDriver {
   }
 
   allocPaging(_device: Device, request: PagingRequest): Domain {
+    this.requests.push(request);
+    this.fail(`alloc ${request.type}`);
     this.#next += 1;
     return new FakeDomain(this, this.#next, request.type);
   }

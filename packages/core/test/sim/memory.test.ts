@@ -56,6 +56,23 @@ describe("physical memory", () => {
     expect(() => memory.release(0x1234)).toThrow(/not allocated/);
   });
 
+  it("new contents have no writer yet", () => {
+    const memory = new PhysicalMemory();
+    const first = memory.allocate(64, 64, "a", "queue");
+    const other = memory.allocate(64, 64, "a", "queue");
+    memory.noteWriter(first, 7, 16);
+    memory.noteWriter(other, 8);
+    memory.release(first);
+    expect(memory.writerOf(first)).toBe(7);
+    expect(memory.allocate(64, 64, "b", "table")).toBe(first);
+    expect([memory.writerOf(first), memory.writerOf(other)]).toEqual([0, 8]);
+    const large = memory.allocate(4096, 4096, "a", "table");
+    memory.noteWriter(large + 4080, 9, 16);
+    memory.release(large);
+    expect(memory.allocate(4096, 4096, "b", "table")).toBe(large);
+    expect([memory.writerOf(large + 4080), memory.writerOf(other)]).toEqual([0, 8]);
+  });
+
   it("runs out with an error that says who wanted what", () => {
     const memory = new PhysicalMemory({ base: 0x10000, size: 0x10000 });
     memory.allocate(0xf000, 4096, "a", "b");

@@ -109,6 +109,36 @@ describe("one operation", () => {
     expect(() => scheduler.run(op(), "attach")).toThrow(new DeadlockError(["attach waits for what never comes"]));
   });
 
+  it("does not wait for an engine that is late and not ready", () => {
+    const { scheduler } = simulator();
+    scheduler.addEngine({ name: "stuck", ready: () => false, step: () => undefined, deadline: () => 0 });
+    function* op(): Op<void> {
+      yield* waitUntil(never);
+    }
+    expect(() => scheduler.run(op(), "attach")).toThrow(DeadlockError);
+  });
+
+  it("is asked nothing while it alone can go on", () => {
+    const { clock, scheduler } = simulator();
+    const worker = new Worker("worker", clock);
+    scheduler.addEngine(worker);
+    const asked: string[][] = [];
+    function* op(): Op<void> {
+      yield preempt;
+      worker.work = 1;
+      yield preempt;
+      yield* waitUntil({ name: "done", holds: () => worker.done === 1 });
+    }
+    const chooser = {
+      choose(choices: readonly { readonly name: string }[]): number {
+        asked.push(choices.map(({ name }) => name));
+        return 0;
+      },
+    };
+    scheduler.runAll([{ name: "a", op: op() }], chooser);
+    expect(asked).toEqual([["worker"]]);
+  });
+
   it("cannot be nested", () => {
     const { scheduler } = simulator();
     // eslint-disable-next-line require-yield
@@ -168,6 +198,14 @@ describe("several operations", () => {
     expect(lock.held).toBe(false);
   });
 
+  it("a lock is given back only by who holds it", () => {
+    const lock = new Lock("mutex");
+    const owner = { id: 1, name: "a" };
+    lock.grant(owner, "exclusive");
+    expect(() => lock.release({ id: 2, name: "b" })).toThrow("mutex is released by b, who does not hold it");
+    expect(lock.owners).toEqual([owner]);
+  });
+
   it("names the cycle of a deadlock", () => {
     const { scheduler } = simulator();
     const first = new Lock("first");
@@ -223,6 +261,31 @@ describe("a started operation", () => {
 });
 
 describe("the trace", () => {
+  it("a step that throws leaves no cause behind, and neither does another platform", () => {
+    const { trace, scheduler } = simulator();
+    const causes: number[] = [];
+    trace.subscribe((event) => causes.push(event.cause));
+    let steps = 2;
+    scheduler.addEngine({
+      name: "engine",
+      ready: () => steps > 0,
+      step() {
+        steps -= 1;
+        trace.enter(trace.emit("mark", { what: "step" }));
+        throw new Error("broken");
+      },
+      deadline: () => Infinity,
+    });
+    expect(() => scheduler.settle()).toThrow("broken");
+    expect(() => scheduler.settle()).toThrow("broken");
+    expect(causes).toEqual([0, 0]);
+    trace.enter(5);
+    const other = simulator().trace;
+    other.subscribe((event) => causes.push(event.cause));
+    other.emit("mark", { what: "elsewhere" });
+    expect(causes.at(-1)).toBe(0);
+  });
+
   it("gives events the actor and the cause of the running operation", () => {
     const { trace, scheduler } = simulator();
     const seen: string[] = [];

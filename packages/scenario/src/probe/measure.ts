@@ -20,6 +20,7 @@ import { type Snapshot, snapshot } from "./snapshot.ts";
 
 /** What is measured of one column. */
 export interface Measured {
+  /** One cell per step. */
   readonly cells: readonly Cell[];
   /** Whether Linux counts the device as ATS-required (`pci_ats_required()`). */
   readonly atsRequired: boolean;
@@ -54,7 +55,7 @@ export function measure(scenario: Scenario, subject: Subject): Measured {
     }
     return measureStep(scenario, subject, index, state, outcome, slices[index] ?? []);
   });
-  return { cells, atsRequired: snapshots.some((one) => one.atsRequired), notes: notesOf(events), events };
+  return { cells, atsRequired: snapshots.some((one) => one.atsRequired), notes: notesOf(events, snapshots), events };
 }
 
 function measureStep(
@@ -75,8 +76,8 @@ function measureStep(
     step: step.id,
     column: subject.id,
     status: outcome.status,
-    ...(outcome.status === "refused" ? { errno: outcome.errno } : {}),
-    ...(outcome.status === "measured" ? {} : { note: outcome.note }),
+    ...(outcome.errno === undefined ? {} : { errno: outcome.errno }),
+    ...(outcome.note === undefined ? {} : { note: outcome.note }),
     ...(step.via === undefined ? {} : { via: step.via }),
     domain: state.domain,
     owner: state.owner,
@@ -207,10 +208,11 @@ function mainEvidence(events: readonly TraceEvent[]): string[] {
     .map(({ id }) => `main:${id}`);
 }
 
-function notesOf(events: readonly TraceEvent[]): string[] {
+function notesOf(events: readonly TraceEvent[], snapshots: readonly Snapshot[]): string[] {
+  const device = snapshots.find(({ name }) => name !== "")?.name;
   const notes = new Set<string>();
   for (const event of events) {
-    if (event.type === "decision" && event.reason !== "") {
+    if (event.type === "decision" && event.device === device && event.reason !== "") {
       notes.add(`${event.rule}: ${event.reason} (${event.source})`);
     }
   }

@@ -4,10 +4,14 @@ import type { Scenario, Step } from "../scenario.ts";
 import { Stage, type Subject } from "../stage.ts";
 
 /** How a step ended. */
-export type StepOutcome =
-  | { readonly status: "measured" }
-  | { readonly status: "refused"; readonly errno: string; readonly note: string }
-  | { readonly status: "not-applicable"; readonly note: string };
+export interface StepOutcome {
+  /** `measured`: it was done; `refused`: the kernel said no; `not-applicable`: there is no such step here. */
+  readonly status: "measured" | "refused" | "not-applicable";
+  /** What the kernel returned; only when refused. */
+  readonly errno?: string;
+  /** Why; absent when it was done. */
+  readonly note?: string;
+}
 
 /** Takes one step and says how it ended. A bug of the model goes through. */
 export function take(stage: Stage, step: Step): StepOutcome {
@@ -44,7 +48,9 @@ export function replay(scenario: Scenario, subject: Subject, last: number): Stag
 
 /** A play with everything that happened. */
 export interface Played {
+  /** The whole trace. */
   readonly events: readonly TraceEvent[];
+  /** How each step ended. */
   readonly outcomes: readonly StepOutcome[];
 }
 

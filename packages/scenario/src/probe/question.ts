@@ -10,11 +10,13 @@ export type Manner = "honest" | "hostile";
 export interface Question<T> {
   /** Names the replay in evidence, such as `hostile.translated.forged` or `pasid1.honest.untranslated.read`. */
   readonly name: string;
+  /** Asks it of a stage that is thrown away afterwards. */
   ask(stage: Stage): Answer<T>;
 }
 
 /** What came of it, and the trace events that show it. */
 export interface Answer<T> {
+  /** The answer. */
   readonly value: T;
   /** Event ids of the replay, in order. */
   readonly events: readonly number[];

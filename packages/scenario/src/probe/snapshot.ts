@@ -1,23 +1,34 @@
-import { EXT_CAP_ID_ATS, EXT_CAP_ID_PASID, EXT_CAP_ID_PRI, pciAtsRequired, pciDev } from "@iommu-lab/pci";
+import {
+  type AtcEntry,
+  EXT_CAP_ID_ATS,
+  EXT_CAP_ID_PASID,
+  EXT_CAP_ID_PRI,
+  pciAtsRequired,
+  pciDev,
+} from "@iommu-lab/pci";
+import type { BeliefReport, EnableReport } from "../cell.ts";
 import type { Stage } from "../stage.ts";
 
 /** What can be read without disturbing anything. */
 export interface Snapshot {
+  /** The kernel's name of the function, empty while it does not know it. */
+  readonly name: string;
+  /** What the core believes the RID is attached to. */
   readonly domain: string;
+  /** Who uses the group. */
   readonly owner: string;
+  /** PASID → domain type. */
   readonly pasids: Readonly<Record<string, string>>;
+  /** ATS Enable and STU in config space. */
   readonly ats: { readonly enabled: boolean; readonly stu: number };
-  readonly pri: { readonly enabled: boolean };
-  readonly pasid: { readonly enabled: boolean };
-  readonly atc: readonly {
-    readonly page: number;
-    readonly host: number;
-    readonly sizeLog2: number;
-    readonly pasid: number;
-    readonly read: boolean;
-    readonly write: boolean;
-  }[];
-  readonly belief: { readonly atsEnabled: boolean };
+  /** PRI Enable in config space. */
+  readonly pri: EnableReport;
+  /** PASID Enable in config space. */
+  readonly pasid: EnableReport;
+  /** What the ATC holds. */
+  readonly atc: readonly AtcEntry[];
+  /** What the driver believes. */
+  readonly belief: BeliefReport;
   /** `pci_ats_required()`; false while the kernel does not know the function. */
   readonly atsRequired: boolean;
 }
@@ -30,6 +41,7 @@ export function snapshot(stage: Stage): Snapshot {
   const pasid = config.findExtendedCapability(EXT_CAP_ID_PASID);
   const atsControl = ats === 0 ? 0 : config.read16(ats + 6);
   return {
+    name: stage.known ? stage.device.name : "",
     ...beliefs(stage),
     ats: { enabled: (atsControl & 0x8000) !== 0, stu: atsControl & 0x1f },
     pri: { enabled: pri !== 0 && (config.read16(pri + 4) & 1) !== 0 },
