@@ -65,16 +65,24 @@ export function opcodeOf(vendor: Vendor, low: bigint): Opcode {
   return names.get(code) ?? `opcode 0x${code.toString(16)}`;
 }
 
+/** What ends an attach; at boot the return is not traced. A release attaches as well, and has no return of its own. */
+const ENDS: ReadonlySet<string> = new Set([
+  "__iommu_attach_device__ret",
+  "attach_device_to_domain",
+  "intel_iommu_release_device",
+  "amd_iommu_release_device",
+]);
+
 /** The attaches of a phase and the commands of each, in order. Work of other tasks in between does not count. */
 export function recordedCommands(recording: Recording, phase: Phase): readonly AttachCommands[] {
   const attaches: { device: string; opcodes: Opcode[] }[] = [];
   let open: { task: string; opcodes: Opcode[] } | undefined;
   for (const event of phase.events) {
-    if (event.name === "__iommu_attach_device") {
+    if (event.name === "__iommu_attach_device" || event.name === "iommu_deinit_device") {
       const attach = { device: deviceOf(event) ?? "", opcodes: [] };
       attaches.push(attach);
       open = { task: event.task, opcodes: attach.opcodes };
-    } else if (event.name === "__iommu_attach_device__ret" || event.name === "attach_device_to_domain") {
+    } else if (ENDS.has(event.name)) {
       open = undefined;
     } else if (open !== undefined && event.task === open.task) {
       open.opcodes.push(...commandsOf(recording.vendor, event));

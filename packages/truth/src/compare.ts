@@ -34,7 +34,7 @@ export function compareViews(recorded: DeviceView, model: DeviceView, scope: Sco
     }
   };
   if (recorded.state !== undefined) {
-    compareStates(recorded.state, model.state, scope, check);
+    compareStates(recorded.state, model.state ?? "absent", scope, check);
   }
   check("events", sequence(recorded, scope), sequence(model, scope));
   return differences;
@@ -42,9 +42,14 @@ export function compareViews(recorded: DeviceView, model: DeviceView, scope: Sco
 
 type Check = (aspect: string, recorded: string, model: string) => void;
 
-function compareStates(recorded: DeviceSnapshot, model: DeviceSnapshot | undefined, scope: Scope, check: Check): void {
-  if (model === undefined) {
-    check("presence", "present", "absent");
+function compareStates(
+  recorded: DeviceSnapshot | "absent",
+  model: DeviceSnapshot | "absent",
+  scope: Scope,
+  check: Check,
+): void {
+  if (recorded === "absent" || model === "absent") {
+    check("presence", recorded === "absent" ? recorded : "present", model === "absent" ? model : "present");
     return;
   }
   check("driver", recorded.driver, model.driver);

@@ -31,8 +31,8 @@ export interface DeviceSnapshot {
 /** What a phase shows about one device, on a real kernel or on the model. */
 export interface DeviceView {
   readonly device: string;
-  /** Undefined when nothing was read after the phase. */
-  readonly state: DeviceSnapshot | undefined;
+  /** `absent` when the device was not there, undefined when nothing was read after the phase. */
+  readonly state: DeviceSnapshot | "absent" | undefined;
   /** Condensed, in order. */
   readonly events: readonly LifecycleEvent[];
   /** One entry per attach, in order. */
@@ -68,6 +68,7 @@ export function expectations(recording: Recording): readonly PhaseExpectation[] 
       const own = events.filter((event) => event.device === address && happened(event, phase.state ?? before));
       condensed.set(address, condense(own, texts));
     }
+    forgetAbsent(standing, phase.state);
     for (const [address, tables] of phase.state?.tables ?? []) {
       // A structure that the reading could not reach, such as a CD behind a bypassing STE, keeps its last known text.
       standing.set(address, new Map([...(standing.get(address) ?? []), ...standingTexts(tables)]));
@@ -87,15 +88,18 @@ export function expectations(recording: Recording): readonly PhaseExpectation[] 
   });
 }
 
-/**
- * Whether a traced call did something. Restoring a capability and staging a reset are functions that the kernel calls
- * for every function; they return at once when the capability is off, or when there is no ATS.
- */
+/** When a device leaves, nobody follows what becomes of its structures. */
+function forgetAbsent(standing: Map<string, unknown>, state: RecordedState | undefined): void {
+  for (const address of standing.keys()) {
+    if (state !== undefined && !state.devices.has(address)) {
+      standing.delete(address);
+    }
+  }
+}
+
+/** Whether a traced call did something: the kernel restores every capability, but those that are off it leaves alone. */
 function happened(event: LifecycleEvent, state: RecordedState | undefined): boolean {
   const device = state?.devices.get(event.device);
-  if (event.kind === "reset") {
-    return device?.ats !== undefined;
-  }
   const capability = RESTORED.get(event.kind);
   if (capability === undefined) {
     return true;
@@ -109,11 +113,11 @@ const RESTORED: ReadonlyMap<LifecycleKind, "ats" | "pasid" | "pri"> = new Map([
   ["pri-restore", "pri"],
 ]);
 
-/** One device in a recorded state; undefined when it was not there. */
-export function snapshot(state: RecordedState, address: string): DeviceSnapshot | undefined {
+/** One device in a recorded state. */
+export function snapshot(state: RecordedState, address: string): DeviceSnapshot | "absent" {
   const device = state.devices.get(address);
   if (device === undefined) {
-    return undefined;
+    return "absent";
   }
   const group = device.group === undefined ? undefined : state.groups.get(device.group);
   return {

@@ -40,7 +40,8 @@ export {
   readVtd,
 } from "./machine-reader.ts";
 export { type Observed, Observer } from "./observe.ts";
-export { type Kernel, type PhaseName, type Plan, type Start, phaseName, planPhase } from "./phases.ts";
+export { type PhaseName, phaseName, planPhase } from "./phases.ts";
+export { type Kernel, type Plan, type Start } from "./plan.ts";
 export { type Dump, replay } from "./replay.ts";
 export {
   type Colors,

@@ -6,6 +6,7 @@ import { tableText } from "./table-text.ts";
 export type LifecycleKind =
   | "attach"
   | "attached"
+  | "release"
   | "ats-on"
   | "ats-off"
   | "pasid-on"
@@ -39,6 +40,7 @@ export interface LifecycleEvent {
 const SEEN_THROUGH: Readonly<Record<LifecycleKind, readonly string[]>> = {
   attach: ["__iommu_attach_device"],
   attached: ["__iommu_attach_device__ret"],
+  release: ["iommu_deinit_device"],
   "ats-on": ["pci_enable_ats"],
   "ats-off": ["pci_disable_ats"],
   "pasid-on": ["pci_enable_pasid"],
@@ -65,6 +67,9 @@ export function observableKinds(recording: Recording, phase: Phase): ReadonlySet
   return new Set(kinds.filter((kind) => SEEN_THROUGH[kind].every((name) => probes.has(name))));
 }
 
+const PREPARE = "reset prepare";
+const DONE = "reset done";
+
 /** Calls that stand for one event by themselves. */
 const CALLS: ReadonlyMap<string, readonly [LifecycleKind, string]> = new Map([
   ["pci_enable_ats", ["ats-on", "ATS on"]],
@@ -76,8 +81,8 @@ const CALLS: ReadonlyMap<string, readonly [LifecycleKind, string]> = new Map([
   ["pci_restore_ats_state", ["ats-restore", "ATS restored"]],
   ["pci_restore_pasid_state", ["pasid-restore", "PASID restored"]],
   ["pci_restore_pri_state", ["pri-restore", "PRI restored"]],
-  ["pci_dev_reset_iommu_prepare", ["reset", "reset prepare"]],
-  ["pci_dev_reset_iommu_done", ["reset", "reset done"]],
+  ["pci_dev_reset_iommu_prepare", ["reset", PREPARE]],
+  ["pci_dev_reset_iommu_done", ["reset", DONE]],
   ["iommu_device_unuse_default_domain", ["unbind", "unbind"]],
 ]);
 
@@ -125,47 +130,75 @@ const ERRNO_NAMES: ReadonlyMap<string, string> = new Map([
 
 /** The lifecycle events of a phase in order, all devices. Calls that say nothing about the order are left out. */
 export function recordedLifecycle(phase: Phase): readonly LifecycleEvent[] {
-  const events: LifecycleEvent[] = [];
-  // The return of an attach and of a bind names no device, and some table functions do not either. At boot only the
-  // tracepoint tells that an attach is over.
-  let attaching: string | undefined;
-  let attached: string | undefined;
-  let binding: string | undefined;
-  const add = (device: string | undefined, kind: LifecycleKind, text: string, before?: string): void => {
-    if (device !== undefined) {
-      events.push({ device, kind, text, ...(before === undefined ? {} : { before }) });
-    }
-  };
+  const reader = new LifecycleReader();
   for (const event of phase.events) {
+    reader.read(event);
+  }
+  return reader.events;
+}
+
+class LifecycleReader {
+  readonly events: LifecycleEvent[] = [];
+  /** Inside an attach or a release: tables change on behalf of this device, which not every call names. */
+  #attaching: string | undefined;
+  /** The returns of an attach and of a bind name no device. */
+  #attached: string | undefined;
+  #binding: string | undefined;
+
+  read(event: RecordedEvent): void {
     const device = deviceOf(event);
+    switch (event.name) {
+      case "__iommu_attach_device":
+        this.#attaching = device;
+        this.#attached = device;
+        this.#add(device, "attach", attachText(typeOf(event.args.get("domain")), typeOf(event.args.get("old"))));
+        break;
+      case "__iommu_attach_device__ret":
+        this.#attaching = undefined;
+        this.#add(this.#attached, "attached", `attached: ${resultOf(event)}`);
+        break;
+      case "iommu_deinit_device":
+        this.#attaching = device;
+        this.#add(device, "release", "release");
+        break;
+      // At boot the tracepoint alone tells that an attach is over.
+      case "attach_device_to_domain":
+      case "intel_iommu_release_device":
+      case "amd_iommu_release_device":
+        this.#attaching = undefined;
+        break;
+      case "iommu_device_use_default_domain":
+        this.#binding = device;
+        break;
+      case "iommu_device_use_default_domain__ret":
+        this.#add(this.#binding, "bind", `bind: ${resultOf(event)}`);
+        break;
+      default:
+        this.#other(event, device);
+    }
+  }
+
+  #other(event: RecordedEvent, device: string | undefined): void {
     const call = CALLS.get(event.name);
     const failed = RETURNS.get(event.name);
-    if (event.name === "__iommu_attach_device") {
-      attaching = device;
-      attached = device;
-      add(device, "attach", attachText(typeOf(event.args.get("domain")), typeOf(event.args.get("old"))));
-    } else if (event.name === "__iommu_attach_device__ret") {
-      add(attached, "attached", `attached: ${resultOf(event)}`);
-      attaching = undefined;
-    } else if (event.name === "attach_device_to_domain") {
-      attaching = undefined;
-    } else if (event.name === "iommu_device_use_default_domain") {
-      binding = device;
-    } else if (event.name === "iommu_device_use_default_domain__ret") {
-      add(binding, "bind", `bind: ${resultOf(event)}`);
-    } else if (call !== undefined) {
-      add(device, ...call);
+    if (call !== undefined) {
+      this.#add(device, ...call);
     } else if (failed !== undefined && resultOf(event) !== "0") {
-      const index = events.findLastIndex((one) => one.kind === failed);
-      events.splice(index, index < 0 ? 0 : 1);
+      const index = this.events.findLastIndex((one) => one.kind === failed);
+      this.events.splice(index, index < 0 ? 0 : 1);
     } else {
-      const change = attaching === undefined ? undefined : tableChange(event);
+      const change = this.#attaching === undefined ? undefined : tableChange(event);
       if (change !== undefined) {
-        add(device ?? attaching, ...change);
+        this.#add(device ?? this.#attaching, ...change);
       }
     }
   }
-  return events;
+
+  #add(device: string | undefined, kind: LifecycleKind, text: string, before?: string): void {
+    if (device !== undefined) {
+      this.events.push({ device, kind, text, ...(before === undefined ? {} : { before }) });
+    }
+  }
 }
 
 /** How an attach is printed, on either side. */
@@ -215,12 +248,17 @@ const STEPWISE: ReadonlySet<LifecycleKind> = new Set(["ste", "cd0"]);
 
 /**
  * Makes the events of one device comparable: an STE or CD that is written in several steps counts once, with its final
- * value, and a write that changes nothing that is compared does not count.
+ * value, a write that changes nothing that is compared does not count, and neither does a staging for a reset that
+ * attaches nothing: the kernel calls those functions for every function, and they return at once without ATS or group.
  *
  * @param standing the structures' texts before, by kind; it is brought up to date
  */
 export function condense(events: readonly LifecycleEvent[], standing: Map<LifecycleKind, string>): LifecycleEvent[] {
   return events.filter((event, index) => {
+    if (event.kind === "reset") {
+      const idle = [events[index - 1], event, events[index + 1]].map((one) => one?.text);
+      return !(idle[1] === PREPARE && idle[2] === DONE) && !(idle[0] === PREPARE && idle[1] === DONE);
+    }
     if (!TABLES.has(event.kind)) {
       return true;
     }

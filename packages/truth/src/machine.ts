@@ -15,7 +15,7 @@ import {
   readSmmuv3,
   readVtd,
 } from "./machine-reader.ts";
-import type { Kernel } from "./phases.ts";
+import type { Kernel } from "./plan.ts";
 import type { Recording } from "./recording.ts";
 import type { TableWords } from "./state.ts";
 import { topologyOf } from "./topology.ts";
@@ -24,8 +24,6 @@ import { topologyOf } from "./topology.ts";
 export interface Machine {
   readonly platform: Platform;
   readonly kernel: Kernel;
-  /** Addresses of all functions it has. */
-  readonly addresses: ReadonlySet<string>;
   /** Reads the IOMMU's structures of a requester ID from registers and memory. */
   tables(rid: number): TableWords;
   /** The IOMMU's registers that are compared, masked. */
@@ -65,9 +63,9 @@ export function buildMachine(recording: Recording, dump: { readonly text: string
     kernel: {
       core: platform.iommu,
       bus: platform.host.get(PCI_BUS),
+      functions: new Set([...topology.ports, ...topology.endpoints].map(({ rid }) => nameOf(rid))),
       deviceAt: (address) => platform.iommu.deviceNamed(address),
     },
-    addresses: new Set([...topology.ports, ...topology.endpoints].map(({ rid }) => nameOf(rid))),
     tables: (rid) => iommu.read(reader, rid),
     registers: () => iommu.registers.map(({ name, offset, mask }) => [name, mask, reader.register(offset) & mask]),
     nameOf,

@@ -2,7 +2,7 @@ import type { Device } from "@iommu-lab/core";
 import { pciDev } from "@iommu-lab/pci";
 import type { DeviceSnapshot } from "./expectation.ts";
 import { formatWord } from "./mask.ts";
-import { typeOf } from "./phases.ts";
+import { typeOf } from "./plan.ts";
 
 /** One device of the model: what its config space holds, and what the kernel holds of its group. */
 export function modelSnapshot(device: Device, tables: DeviceSnapshot["tables"]): DeviceSnapshot {

@@ -3,7 +3,7 @@ import type { AttachCommands, Opcode } from "./commands.ts";
 import { opcodeOf } from "./commands.ts";
 import type { LifecycleEvent, LifecycleKind } from "./lifecycle.ts";
 import { attachText } from "./lifecycle.ts";
-import { driverNamed } from "./phases.ts";
+import { driverNamed } from "./plan.ts";
 import type { Recording } from "./recording.ts";
 import type { TableKind } from "./table-text.ts";
 import { tableText } from "./table-text.ts";
@@ -37,6 +37,7 @@ export class Observer {
   readonly #enabled = new Set<string>();
   /** The device whose attach runs. */
   #attaching: string | undefined;
+  #releasing = false;
 
   /** @param nameOf the address of the device with a requester ID */
   constructor(trace: Trace, vendor: Recording["vendor"], nameOf: (rid: number) => string) {
@@ -65,12 +66,9 @@ export class Observer {
   #see(event: TraceEvent): void {
     const { type } = event;
     if (type === "domain:attach") {
-      this.#attaching = event.device;
-      this.#commands.push({ device: event.device, opcodes: [] });
-      this.#add(event.device, "attach", attachText(event.domainType, event.old.replace(/#.*$/u, "")));
+      this.#attach(event);
     } else if (type === "domain:attached") {
-      this.#attaching = undefined;
-      this.#add(event.device, "attached", `attached: ${event.result}`);
+      this.#attached(event);
     } else if (type === "capability:enable") {
       this.#capability(event);
     } else if (type === "reset:prepare" || type === "reset:done") {
@@ -81,6 +79,25 @@ export class Observer {
       this.#table(event);
     } else if (type === "command:submit") {
       this.#command(event.words);
+    }
+  }
+
+  /** A release attaches too; recordings show it as the core's call that makes it. */
+  #attach({ device, domainType, old, via }: Extract<TraceEvent, { type: "domain:attach" }>): void {
+    this.#attaching = device;
+    this.#releasing = via === "release";
+    this.#commands.push({ device, opcodes: [] });
+    if (this.#releasing) {
+      this.#add(device, "release", "release");
+    } else {
+      this.#add(device, "attach", attachText(domainType, old.replace(/#.*$/u, "")));
+    }
+  }
+
+  #attached({ device, result }: Extract<TraceEvent, { type: "domain:attached" }>): void {
+    this.#attaching = undefined;
+    if (!this.#releasing) {
+      this.#add(device, "attached", `attached: ${result}`);
     }
   }
 

@@ -1,15 +1,8 @@
-import type { Device, DeviceDriver, Group, IommuCore, Op } from "@iommu-lab/core";
-import { KernelError } from "@iommu-lab/core";
-import type { PciBus } from "@iommu-lab/pci";
+import type { Device, Op } from "@iommu-lab/core";
 import type { PhaseExpectation } from "./expectation.ts";
-
-/** The kernel's interfaces that phases use. */
-export interface Kernel {
-  readonly core: IommuCore;
-  readonly bus: PciBus;
-  /** The device at an address; undefined when the model has none there. */
-  deviceAt(address: string): Device | undefined;
-}
+import { planDrivers, planRemove, planRescan } from "./hotplug.ts";
+import type { Kernel, Plan, Start } from "./plan.ts";
+import { driverNamed, groupOf, typeOf } from "./plan.ts";
 
 /** A phase's name in parts: `reset-unbound:vnet_ats:flr`. */
 export interface PhaseName {
@@ -17,24 +10,6 @@ export interface PhaseName {
   readonly role: string;
   /** What follows the role: a group type, a reset method; empty when nothing does. */
   readonly argument: string;
-}
-
-/** How a device stood when a phase began, as far as the recording tells; undefined where it does not. */
-export interface Start {
-  /** `none` or a driver's name. */
-  readonly driver: string | undefined;
-  /** The group's type. */
-  readonly type: string | undefined;
-}
-
-/** How a phase is played. */
-export interface Plan {
-  /** The devices that are compared afterwards. */
-  readonly targets: readonly Device[];
-  /** Where they must stand first. */
-  readonly starts: readonly (readonly [Device, Start])[];
-  /** Does what the phase's command did. Throws KernelError what the command would have printed. */
-  run(): Op<void>;
 }
 
 const BINDS: ReadonlySet<string> = new Set(["rebind", "bind-in-identity"]);
@@ -80,16 +55,23 @@ export function planPhase(
   if (name.action === "type-multi") {
     return planGroup(expectation, kernel, roles, name.argument);
   }
+  if (name.action === "rescan") {
+    return planRescan(expectation, kernel);
+  }
   const device = kernel.deviceAt(roles.get(name.role) ?? "");
   if (device === undefined) {
     return `${name.role === "" ? "what it does" : name.role} is not part of the modelled machine`;
   }
-  const after = expectation.device(device.name).state?.driver ?? device.driver?.name ?? "none";
+  if (name.action === "remove") {
+    return planRemove(expectation, kernel, device);
+  }
+  const { state } = expectation.device(device.name);
+  const after = typeof state === "object" ? state.driver : (device.driver?.name ?? "none");
   const op = actionOf(kernel, device, name, after);
   if (typeof op === "string") {
     return op;
   }
-  return { targets: [device], starts: [[device, startOf(expectation, name, device.name)]], run: op };
+  return { targets: [device.name], starts: [[device, startOf(expectation, name, device.name)]], run: op };
 }
 
 /** A phase that concerns one device. @param driver what is bound afterwards */
@@ -132,24 +114,6 @@ function* rebind(kernel: Kernel, device: Device, driver: string, type: string | 
   yield* kernel.bus.bind(device, driverNamed(driver));
 }
 
-/** Modules were loaded: what has a driver afterwards and had none before, was bound. */
-function planDrivers(expectation: PhaseExpectation, kernel: Kernel): Plan {
-  const recorded = [...(expectation.phase.state?.devices ?? [])];
-  const targets = kernel.bus.devices;
-  return {
-    targets,
-    starts: [],
-    *run() {
-      for (const [address, { driver }] of recorded) {
-        const device = kernel.deviceAt(address);
-        if (device !== undefined && device.driver === undefined && driver !== undefined) {
-          yield* kernel.bus.bind(device, driverNamed(driver));
-        }
-      }
-    },
-  };
-}
-
 /** A group of two functions, whose type can only change when both are unbound. */
 function planGroup(
   expectation: PhaseExpectation,
@@ -164,7 +128,7 @@ function planGroup(
   const { core, bus } = kernel;
   const driver = expectation.before?.devices.get(first.name)?.driver ?? "virtio-pci";
   const plan = (drivers: readonly [string, string], run: () => Op<void>): Plan => ({
-    targets: [first, second],
+    targets: [first.name, second.name],
     starts: [
       [first, { driver: drivers[0], type: undefined }],
       [second, { driver: drivers[1], type: undefined }],
@@ -196,26 +160,14 @@ function planGroup(
   }
 }
 
-/** A driver. Port drivers and VFIO do not claim the group for the DMA API: `driver_managed_dma`. */
-export function driverNamed(name: string): DeviceDriver {
-  return { name, managesDma: name === "pcieport" || name === "vfio-pci" };
-}
-
-/** The group of a device. */
-export function groupOf(device: Device): Group {
-  if (device.group === undefined) {
-    throw new KernelError("ENODEV", `${device.name} is in no IOMMU group`);
-  }
-  return device.group;
-}
-
 /**
  * Between two phases the recording's shell bound, unbound and changed types without recording it. What a phase printed
  * first, and what it cannot have changed, tell how it began.
  */
 function startOf(expectation: PhaseExpectation, name: PhaseName, address: string): Start {
   const { output, before } = expectation;
-  const after = expectation.device(address).state;
+  const { state } = expectation.device(address);
+  const after = typeof state === "object" ? state : undefined;
   let driver: string | undefined = after?.driver;
   if (BINDS.has(name.action)) {
     driver = "none";
@@ -246,13 +198,4 @@ export function* prepare(kernel: Kernel, device: Device, start: Start): Op<strin
     steps.push(`bind ${driver}`);
   }
   return steps;
-}
-
-/** A group's type as sysfs prints it. */
-export function typeOf(group: Group): string {
-  const type = group.defaultDomain?.type;
-  if (type === undefined) {
-    return "none";
-  }
-  return type.startsWith("DMA") ? type : type.toLowerCase();
 }

@@ -15,10 +15,11 @@ import { formatWord, maskTables } from "./mask.ts";
 import { modelSnapshot } from "./model-snapshot.ts";
 import type { Observed } from "./observe.ts";
 import { Observer } from "./observe.ts";
-import type { Plan } from "./phases.ts";
-import { driverNamed, planPhase, prepare, typeOf } from "./phases.ts";
+import { planPhase, prepare } from "./phases.ts";
+import type { Plan } from "./plan.ts";
+import { driverNamed, typeOf } from "./plan.ts";
 import type { Recording } from "./recording.ts";
-import type { PhaseReport } from "./report.ts";
+import type { PhaseReport, ReportedDifference, Verdict } from "./report.ts";
 import { standingTexts } from "./table-text.ts";
 
 /** A dump of config space. */
@@ -67,15 +68,15 @@ class Replay {
 
   /** Boots, binds what the recorded kernel had bound, and looks at every device. */
   #boot(expectation: PhaseExpectation): PhaseReport {
-    const { platform, addresses } = this.#machine;
+    const { platform, kernel } = this.#machine;
     platform.boot();
     this.#bindRecorded(expectation);
     const observed = this.#observer.take();
     const differences = this.#compareRegisters(expectation);
-    for (const address of addresses) {
+    for (const address of kernel.functions) {
       differences.push(...this.#compare(expectation, address, observed));
     }
-    return this.#report(expectation, differences, observed, [...addresses], []);
+    return this.#report(expectation, differences, observed, [...kernel.functions], []);
   }
 
   /** The IOMMU itself: which parts of it the kernel switched on. */
@@ -111,12 +112,22 @@ class Replay {
       result = error instanceof KernelError ? error.errno : String(error);
     }
     const observed = this.#observer.take();
-    const differences = plan.targets.flatMap((device, index) => [
-      ...(index === 0 ? checkOutput(expectation, result, device) : []),
-      ...this.#compare(expectation, device.name, observed),
-    ]);
-    const addresses = plan.targets.map((device) => device.name);
-    return this.#report(expectation, differences, observed, addresses, prepared);
+    const differences = checkResult(expectation, plan.targets[0] ?? "", result);
+    for (const address of plan.targets) {
+      differences.push(...this.#compare(expectation, address, observed));
+    }
+    differences.push(...this.#checkType(expectation, plan.targets[0] ?? ""));
+    return this.#report(expectation, differences, observed, plan.targets, prepared);
+  }
+
+  /** Where nothing else was read, the type that the phase printed last. */
+  #checkType(expectation: PhaseExpectation, address: string): Difference[] {
+    const { output, phase } = expectation;
+    const group = this.#device(address)?.group;
+    const type = group === undefined ? "none" : typeOf(group);
+    return phase.state !== undefined || output.typeAfter === undefined || output.typeAfter === type
+      ? []
+      : [{ device: address, aspect: "type", recorded: output.typeAfter, model: type }];
   }
 
   /** Unrecorded steps change the structures as well. */
@@ -134,7 +145,7 @@ class Replay {
   }
 
   #compare(expectation: PhaseExpectation, address: string, observed: Observed): Difference[] {
-    const scope: Scope = { observable: expectation.observable, modelled: this.#machine.addresses };
+    const scope: Scope = { observable: expectation.observable, modelled: this.#machine.kernel.functions };
     return compareViews(expectation.device(address), this.#view(address, observed), scope);
   }
 
@@ -142,11 +153,16 @@ class Replay {
     const own = observed.events.filter((event) => event.device === address);
     const events = condense(own, this.#standingOf(address));
     const device = this.#device(address);
+    if (device === undefined) {
+      this.#standing.delete(address);
+    }
     const tables = device === undefined ? undefined : this.#machine.tables(pciDev(device).rid);
-    this.#standing.set(address, new Map([...this.#standingOf(address), ...standingTexts(tables)]));
+    if (tables !== undefined) {
+      this.#standing.set(address, new Map([...this.#standingOf(address), ...standingTexts(tables)]));
+    }
     return {
       device: address,
-      state: device === undefined || tables === undefined ? undefined : modelSnapshot(device, maskTables(tables)),
+      state: device === undefined || tables === undefined ? "absent" : modelSnapshot(device, maskTables(tables)),
       events,
       commands: observed.commands.filter((attach) => attach.device === address),
     };
@@ -163,31 +179,25 @@ class Replay {
     addresses: readonly string[],
     prepared: readonly string[],
   ): PhaseReport {
-    const differences = found.map((difference) => {
-      const role = this.#role(difference.device);
-      const place = { recording: this.#recording.name, phase: expectation.phase.name, role };
-      return { ...difference, role, cause: explanationOf(this.#explanations, place, difference)?.cause };
-    });
     const commands = addresses.map((address) =>
       compareCommands(
         expectation.device(address).commands,
         observed.commands.filter((attach) => attach.device === address),
       ),
     );
-    const attached = commands.filter(({ verdict }) => verdict !== "none");
-    const commandDifferences = commands.flatMap((one) => one.differences);
+    const differences: ReportedDifference[] = [];
+    for (const difference of [...found, ...commands.flatMap((one) => one.differences)]) {
+      const role = this.#role(difference.device);
+      const place = { recording: this.#recording.name, phase: expectation.phase.name, role };
+      differences.push({ ...difference, role, cause: explanationOf(this.#explanations, place, difference)?.cause });
+    }
+    const verdicts = new Set(commands.map(({ verdict }) => verdict));
     return {
       ...empty(expectation),
-      verdict:
-        differences.length === 0
-          ? "agree"
-          : differences.every(({ cause }) => cause !== undefined)
-            ? "explained"
-            : "differ",
+      verdict: verdictOf(differences),
       prepared,
       differences,
-      commands: attached.length === 0 ? "none" : commandDifferences.length === 0 ? "agree" : "differ",
-      commandDifferences,
+      commands: verdicts.has("differ") ? "differ" : verdicts.has("agree") ? "agree" : "none",
     };
   }
 
@@ -205,21 +215,18 @@ function empty(expectation: PhaseExpectation): PhaseReport {
     prepared: [],
     differences: [],
     commands: "none",
-    commandDifferences: [],
   };
 }
 
-/** The errno behind the shell's message; and, where nothing else was read, the type that the phase printed last. */
-function checkOutput(expectation: PhaseExpectation, result: string, device: Device): Difference[] {
-  const { output, phase } = expectation;
-  const differences: Difference[] = [];
-  const recorded = output.result ?? "0";
-  if (recorded !== result) {
-    differences.push({ device: device.name, aspect: "result", recorded, model: result });
+function verdictOf(differences: readonly ReportedDifference[]): Verdict {
+  if (differences.length === 0) {
+    return "agree";
   }
-  const type = device.group === undefined ? "none" : typeOf(device.group);
-  if (phase.state === undefined && output.typeAfter !== undefined && output.typeAfter !== type) {
-    differences.push({ device: device.name, aspect: "type", recorded: output.typeAfter, model: type });
-  }
-  return differences;
+  return differences.every(({ cause }) => cause !== undefined) ? "explained" : "differ";
+}
+
+/** The errno behind the shell's message. */
+function checkResult(expectation: PhaseExpectation, address: string, result: string): Difference[] {
+  const recorded = expectation.output.result ?? "0";
+  return recorded === result ? [] : [{ device: address, aspect: "result", recorded, model: result }];
 }

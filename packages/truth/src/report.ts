@@ -23,9 +23,8 @@ export interface PhaseReport {
   /** Steps that the recording took between two phases, without recording them. */
   readonly prepared: readonly string[];
   readonly differences: readonly ReportedDifference[];
-  /** Not part of the verdict. */
+  /** How the commands of its attaches compare; a difference is among the others as well. */
   readonly commands: CommandVerdict;
-  readonly commandDifferences: readonly Difference[];
 }
 
 /** One file. */
@@ -43,7 +42,7 @@ export interface TruthReport {
   readonly schema: "iommu-lab/truth@1";
   readonly files: readonly FileReport[];
   readonly totals: Readonly<Record<Verdict, number>>;
-  /** How the commands of the phases compare, apart from the totals. */
+  /** Phases by how the commands of their attaches compare. */
   readonly commands: Readonly<Record<CommandVerdict, number>>;
 }
 
@@ -121,13 +120,6 @@ function phaseDetails(phase: PhaseReport, colors: Colors): string[] {
   }
   if (phase.commands !== "none" && phase.verdict !== "not yet") {
     lines.push(colors.dim(`             commands ${phase.commands}`));
-  }
-  for (const difference of phase.commandDifferences) {
-    lines.push(
-      colors.dim(`               ${difference.device}: ${difference.aspect}`),
-      colors.dim(`               recorded ${difference.recorded}`),
-      colors.dim(`               model    ${difference.model}`),
-    );
   }
   return lines;
 }

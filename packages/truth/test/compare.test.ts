@@ -76,8 +76,13 @@ describe("comparison of a device", () => {
   it("compares no state where the recording read none", () => {
     const unsampled = { ...view, state: undefined };
     expect(compareViews(unsampled, changed({ ats: 0 }), scope)).toStrictEqual([]);
-    expect(compareViews(view, unsampled, scope)).toStrictEqual([
+    const absent = { ...view, state: "absent" } as const;
+    expect(compareViews(absent, absent, scope)).toStrictEqual([]);
+    expect(compareViews(view, absent, scope)).toStrictEqual([
       { device, aspect: "presence", recorded: "present", model: "absent" },
+    ]);
+    expect(compareViews(absent, view, scope)).toStrictEqual([
+      { device, aspect: "presence", recorded: "absent", model: "present" },
     ]);
   });
 });

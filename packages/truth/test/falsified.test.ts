@@ -106,8 +106,13 @@ describe("a recording that says something else", () => {
       put(first ?? {}, ["args", "desc0"], "0x1200e2");
     });
     const differing = reports.find((report) => report.commands === "differ");
-    expect(differing?.commandDifferences).toMatchObject([
-      { recorded: "iotlb wait iotlb wait device-tlb wait", model: "context wait iotlb wait device-tlb wait" },
+    expect(differing?.verdict).toBe("differ");
+    expect(differing?.differences).toMatchObject([
+      {
+        aspect: "commands of attach 1",
+        recorded: "iotlb wait iotlb wait device-tlb wait",
+        model: "context wait iotlb wait device-tlb wait",
+      },
     ]);
   });
 });

@@ -41,6 +41,11 @@ const required = [
   "type-multi:mf:none-bound",
   "reset-default-bound:vnet_ats",
   "reset-unbound:vnet_ats:flr",
+  "remove:vnet_ats",
+  "rescan:vnet_ats",
+  "remove:mf1",
+  "rescan:mf1",
+  "remove:rp6",
 ];
 
 describe.each(cases)("%s", (name) => {
@@ -62,4 +67,9 @@ describe.each(cases)("%s", (name) => {
     const silent = phases.filter((phase) => phase.verdict === "not yet" && phase.reason === undefined);
     expect(silent).toStrictEqual([]);
   });
+});
+
+it("no explanation outlives its difference", () => {
+  const given = new Set([...reports.values()].flat().flatMap((phase) => phase.differences.map(({ cause }) => cause)));
+  expect(committedExplanations().filter(({ cause }) => !given.has(cause))).toStrictEqual([]);
 });
