@@ -46,6 +46,8 @@ function swap(phase: Json, name: string, before: string): void {
 const address = "0000:01:00.0";
 const legacy = "vtd-legacy-dt-7.2";
 const scalable = "vtd-sm-fsts-7.2";
+const amd = "acpi-amd-eph-7.2";
+const arm = "poke-smmu-ats-ssid-7.2";
 const identity = "type-unbound:vnet_ats:identity";
 
 /** Recording, phase, the aspect that must be reported, and where which lie stands. */
@@ -60,6 +62,13 @@ const lies: readonly (readonly [string, string, string, readonly string[], unkno
   [scalable, "boot", "reserved", ["state", "groups", "16", "reserved_regions"], []],
   [scalable, "unbind:vnet_ats", "driver", ["state", "devices", address, "driver"], "other"],
   [scalable, "type-unbound:vnet_ats:auto", "type", ["state", "groups", "16", "type"], "DMA"],
+  [amd, "boot", "table dte[1]", ["tables", "entries", address, "dte", "1"], "0x0000000000000012"],
+  [amd, "boot", "register control", ["tables", "control"], "0x000000000003f48f"],
+  [arm, "rescan:vnet_ats", "table ste[1]", ["tables", "entries", address, "ste", "1"], "0x00000000000000d6"],
+  [arm, "boot", "table cd0[0]", ["tables", "entries", address, "cd0", "0"], "0x0014e204c0003519"],
+  [arm, "boot", "register cr0", ["tables", "cr0"], "0x0000000d"],
+  [arm, "rescan:f_pasid", "pasid", ["state", "devices", "0000:12:00.0", "cfg", "pasid", "ctrl"], "0x0000"],
+  [amd, "remove:vnet_ats", "presence", ["state", "devices", address], { cfg: null }],
   [legacy, "type-bound:vnet_ats:identity", "result", ["output"], "DMA-FQ\nrc=0\nDMA-FQ"],
   [legacy, "set-identity-before-bind:vnet_ats", "type", ["output"], "DMA"],
 ];
