@@ -15,6 +15,8 @@ import type { EntryPlace } from "./table-memory.ts";
 /** `CTXDESC_L2_ENTRIES`: context descriptors of a 64 KiB leaf. */
 const LEAF_BITS = 10;
 const LEAF_ENTRIES = 2 ** LEAF_BITS;
+/** `dma_alloc_coherent()` hands out whole pages. */
+const PAGE = 4096;
 
 /** Whose table it is. */
 export interface CdTableOwner {
@@ -36,6 +38,8 @@ export class CdTable implements CdTableLocation {
   #address = 0;
   #s1Fmt: number = S1_FMT.linear;
   #s1CdMax = 0;
+  /** Descriptors that fit into what was allocated. */
+  #capacity = 0;
   readonly #leaves = new Map<number, number>();
   /** PASIDs with a valid descriptor (`used_ssids`). */
   usedSsids = 0;
@@ -73,7 +77,9 @@ export class CdTable implements CdTableLocation {
     const twoLevels = smmu.features.twoLevelCdTable && 2 ** bits > LEAF_ENTRIES;
     this.#s1Fmt = twoLevels ? S1_FMT.leaves64K : S1_FMT.linear;
     const bytes = twoLevels ? L1_DESCRIPTOR_BYTES * 2 ** (bits - LEAF_BITS) : CD_BYTES * 2 ** bits;
-    this.#address = smmu.ports.memory.allocate(bytes, Math.max(64, bytes), OWNER, `${name} context descriptor table`);
+    const pages = Math.max(PAGE, bytes);
+    this.#capacity = twoLevels ? 2 ** bits : pages / CD_BYTES;
+    this.#address = smmu.ports.memory.allocate(pages, pages, OWNER, `${name} context descriptor table`);
   }
 
   /** Gives everything back. Source: Linux 7.2 `arm_smmu_free_cd_tables()`. */
@@ -104,13 +110,11 @@ export class CdTable implements CdTableLocation {
   /**
    * Makes sure that a descriptor exists; a new leaf is announced to hardware, which may have cached its absence.
    *
-   * @throws KernelOops for a PASID beyond a linear table: the kernel does not check, and writes past its end (derived)
+   * @throws KernelOops for a PASID beyond the memory of a table: the kernel does not check, and writes past its end
    */
   *obtain(ssid: number): Op<EntryPlace> {
-    if (ssid >= 2 ** this.#s1CdMax) {
-      throw new KernelOops(
-        `${this.#owner.name}: PASID ${ssid} is beyond the ${2 ** this.#s1CdMax} context descriptors (derived, not executed)`,
-      );
+    if (ssid >= this.#capacity) {
+      throw new KernelOops(`${this.#owner.name}: PASID ${ssid} is beyond the table of context descriptors`);
     }
     const index = Math.floor(ssid / LEAF_ENTRIES);
     if (this.#s1Fmt === S1_FMT.leaves64K && !this.#leaves.has(index)) {

@@ -3,7 +3,7 @@ import { KernelError } from "@iommu-lab/core";
 import { CD } from "../layout/context-descriptor.ts";
 import type { Words } from "../layout/words.ts";
 import { getField } from "../layout/words.ts";
-import { atsStateOf, decideAts } from "./ats-decision.ts";
+import { atsStateOf, decideAts, tellDecision } from "./ats-decision.ts";
 import { atcInvMaster } from "./invalidate.ts";
 import { attachCommit, attachPrepare, clearCd, leaveOldDomain } from "./attach.ts";
 import type { DriverContext } from "./driver-context.ts";
@@ -21,6 +21,13 @@ function pasidsWith(master: Master, pasid: Pasid): number {
   const place = master.cdTable.find(pasid);
   const known = place !== undefined && getField(master.smmu.tables.read(place), CD.v) === 1;
   return master.cdTable.usedSsids + (known ? 0 : 1);
+}
+
+/** The core counts PASIDs by the capability, the driver sizes its table by what it could enable. */
+function beyondTable(master: Master): string {
+  return master.cdTable.s1CdMax === 0
+    ? "PASID Enable failed at probe, but nothing checks that: S1CDMax is 0, so S1DSS does not count and the RID uses context descriptor 0"
+    : "the table of context descriptors ends before the PASIDs of the function, but nothing checks that";
 }
 
 /**
@@ -48,6 +55,16 @@ export function* setPasid(
   }
   if (!master.cdTable.allocated) {
     master.allocateCdTable();
+  }
+  if (pasid >= 2 ** master.cdTable.s1CdMax) {
+    tellDecision(master, {
+      rule: "smmuv3-pasid-beyond-table",
+      input: `PASID ${pasid}, S1CDMax ${master.cdTable.s1CdMax}`,
+      answer: "accepted",
+      reason: beyondTable(master),
+      source: "Linux 7.2 arm_smmu_set_pasid(), arm_smmu_get_cd_ptr(), dev_iommu_get_max_pasids()",
+      basis: "derived",
+    });
   }
   const place = yield* master.cdTable.obtain(pasid);
   yield context.asidLock.exclusive;

@@ -1,6 +1,6 @@
 import type { Domain } from "@iommu-lab/core";
 import { KernelOops, PROT_READ, PROT_WRITE, Process } from "@iommu-lab/core";
-import { NO_PASID } from "@iommu-lab/pci";
+import { NO_PASID, rootPortConfig } from "@iommu-lab/pci";
 import { describe, expect, it } from "vitest";
 import { SvaDomain } from "../../src/driver/domains.ts";
 import { vmsav8_64Process } from "../../src/layout/vmsav8-64.ts";
@@ -193,6 +193,27 @@ describe("PASIDs", () => {
     expect(steps.slice(0, 2)).toEqual(["l1cd: V=1 L2Ptr=…", "CFGI_CD SSID=5000 + SYNC"]);
     expect(lab.endpoint.dmaRead(PAGE, 0, 5000).status).toBe("success");
     expect(lab.steps(lab.platform.iommu.attachPasid(domain, lab.device, 5001))[0]).toBe("cd 5001: V=0");
+  });
+
+  it("whose Enable failed at probe are accepted, and cost a RID on IDENTITY its DMA", () => {
+    const port = rootPortConfig({ secondary: 1, subordinate: 1, endEndTlpPrefix: false, acs: { capability: 0x5f } });
+    const { lab, domain, host } = start({ port }, "identity");
+    expect(lab.pciDev.pasidEnabled).toBe(false);
+    expect(lab.device.iommu?.maxPasids).toBe(65536);
+    expect(lab.endpoint.untranslatedRead(host, 0).status).toBe("success");
+    lab.run(lab.platform.iommu.attachPasid(domain, lab.device, 1));
+    expect(lab.ste()).toEqual(["0xb", "0x100000d5"]);
+    expect(lab.endpoint.untranslatedRead(host, 0).fault).toBe("C_BAD_CD");
+    lab.endpoint.obeys.pasidEnable = false;
+    expect(lab.endpoint.untranslatedRead(PAGE, 0, 1).fault).toBe("C_BAD_SUBSTREAMID");
+    expect(
+      lab.recorder.events.findLast((event) => event.type === "decision" && event.basis === "derived"),
+    ).toMatchObject({
+      rule: "smmuv3-pasid-beyond-table",
+      answer: "accepted",
+    });
+    lab.run(lab.platform.iommu.detachPasid(lab.device, 1));
+    expect(lab.endpoint.untranslatedRead(host, 0).status).toBe("success");
   });
 
   it("beyond a linear table end the kernel's operation", () => {

@@ -49,6 +49,8 @@ export interface LabOptions {
   readonly device?: EndpointOptions;
   /** More functions at 01:00, or VFs. */
   readonly functions?: readonly EndpointSpec[];
+  /** Config space of the root port. */
+  readonly port?: Uint8Array;
   readonly smmu?: Smmuv3Options;
   readonly kernel?: KernelOptions;
   /** More plugins, before the SMMU. */
@@ -69,6 +71,7 @@ export class Lab {
       rootPorts: [
         {
           bdf: "00:01.0",
+          ...(options.port === undefined ? {} : { config: options.port }),
           endpoint: { rid: RID, config: options.device ?? NIC },
           functions: options.functions ?? [],
         },
