@@ -58,7 +58,10 @@ export function cellText(cell: Cell, view: View): string {
     return "not-applicable";
   }
   const text = view.text(cell);
-  return cell.status === "refused" ? `${text} [step ${cell.errno ?? "refused"}]` : text;
+  if (cell.status === "measured") {
+    return text;
+  }
+  return `${text} [step ${cell.errno ?? cell.status}]`;
 }
 
 /** How a table is written. */
@@ -151,8 +154,8 @@ function notesOf(comparison: Comparison, heading: (text: string) => string, why:
   const lines: string[] = [];
   for (const column of comparison.columns) {
     const own = comparison.cells.filter((cell) => cell.column === column.id);
-    const refused = own.filter((cell) => cell.status === "refused");
-    const told = refused.map((cell) => `${cell.step} refused: ${cell.note ?? cell.errno ?? ""}`);
+    const failed = own.filter((cell) => cell.status === "refused" || cell.status === "unknown");
+    const told = failed.map((cell) => `${cell.step} ${cell.status}: ${cell.note ?? cell.errno ?? ""}`);
     if (why || own.every((cell) => !cell.ats.enabled)) {
       told.push(...column.notes);
     }

@@ -1,12 +1,15 @@
 import type { TraceEvent } from "@iommu-lab/core";
-import { KernelError, KernelOops, Recorder } from "@iommu-lab/core";
+import { DeadlockError, KernelError, KernelOops, Recorder } from "@iommu-lab/core";
 import type { Scenario, Step } from "../scenario.ts";
 import { Stage, type Subject } from "../stage.ts";
 
 /** How a step ended. */
 export interface StepOutcome {
-  /** `measured`: it was done; `refused`: the kernel said no; `not-applicable`: there is no such step here. */
-  readonly status: "measured" | "refused" | "not-applicable";
+  /**
+   * `measured`: it was done; `refused`: the kernel said no; `not-applicable`: there is no such step here; `unknown`: the
+   * kernel never came back, as after an oops that left a lock held.
+   */
+  readonly status: "measured" | "refused" | "not-applicable" | "unknown";
   /** What the kernel returned; only when refused. */
   readonly errno?: string;
   /** Why; absent when it was done. */
@@ -32,6 +35,9 @@ export function take(stage: Stage, step: Step): StepOutcome {
     }
     if (error instanceof KernelOops) {
       return { status: "refused", errno: "oops", note: `${error.message} (derived, not executed)` };
+    }
+    if (error instanceof DeadlockError) {
+      return { status: "unknown", note: error.message };
     }
     throw error;
   }
