@@ -1,7 +1,7 @@
 import type { KernelProfile, Platform, Plugin } from "@iommu-lab/core";
 import { createPlatform, linux } from "@iommu-lab/core";
 import { cxl } from "@iommu-lab/cxl";
-import { type TopologyDescription, pci, pciTopology } from "@iommu-lab/pci";
+import { CAP_ID_EXP, ConfigSpace, PCIE_TYPE, type TopologyDescription, pci, pciTopology } from "@iommu-lab/pci";
 import type { DeviceUnderTest } from "./devices.ts";
 import type { Subject } from "./stage.ts";
 
@@ -76,12 +76,15 @@ export function subject(options: SubjectOptions): Subject {
 const ROOT_PORT = 0x0008;
 
 /**
- * The machine around a device: one root port with all ACS controls and the device below it, or the device alone when its
- * place is on bus 0.
+ * The machine around a device: one root port with all ACS controls and the device below it, or the device alone when it
+ * is integrated into the root complex or its place is on bus 0.
  */
 function topologyFor(device: DeviceUnderTest): TopologyDescription {
   const endpoint = { rid: device.rid, config: device.config() };
-  if (device.rid >>> 8 === 0) {
+  const config = new ConfigSpace(endpoint.config);
+  const express = config.findCapability(CAP_ID_EXP);
+  const type = express === 0 ? undefined : (config.read16(express + 2) >>> 4) & 0xf;
+  if (device.rid >>> 8 === 0 || type === PCIE_TYPE.integratedEndpoint) {
     return pciTopology({ integrated: [endpoint] });
   }
   return pciTopology({ rootPorts: [{ rid: ROOT_PORT, endpoint }] });

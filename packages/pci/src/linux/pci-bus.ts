@@ -13,7 +13,7 @@ import type { Rid } from "../fabric/request.ts";
 import { pciClearMaster, pciSetMaster } from "./bus-master.ts";
 import { parseRid } from "../topology/description.ts";
 import type { Topology } from "../topology/topology.ts";
-import { pciSetupDevice, scanBus } from "./enumerate.ts";
+import { type ScanContext, pciSetupDevice, scanBus } from "./enumerate.ts";
 import { PciDev, pciDev } from "./pci-dev.ts";
 import { type ResetObserver, pciResetFunction } from "./reset.ts";
 
@@ -58,19 +58,18 @@ export class PciBus {
    */
   *scan(): Op<void> {
     const found: PciDev[] = [];
-    scanBus(
-      {
-        functionAt: (rid) => this.#topology.functionAt(rid),
-        isExternalFacing: (rid) => this.#topology.ports.some((port) => port.rid === rid && port.externalFacing),
-        kernel: this.#kernel,
-        trace: this.#trace,
-        acsRequested: () => this.#core.driver !== undefined,
-        known: (rid) => this.#known(rid),
-        found: (dev) => found.push(dev),
-      },
-      0,
-      undefined,
-    );
+    const context: ScanContext = {
+      functionAt: (rid) => this.#topology.functionAt(rid),
+      isExternalFacing: (rid) => this.#topology.ports.some((port) => port.rid === rid && port.externalFacing),
+      kernel: this.#kernel,
+      trace: this.#trace,
+      acsRequested: () => this.#core.driver !== undefined,
+      known: (rid) => this.#known(rid),
+      found: (dev) => found.push(dev),
+    };
+    for (const bus of this.#topology.rootBuses) {
+      scanBus(context, bus, undefined);
+    }
     for (const dev of found) {
       this.devices.push(yield* this.#core.addDevice(dev));
       // After the device is added, and so after its group is chosen when the IOMMU driver is there already.

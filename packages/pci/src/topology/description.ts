@@ -74,7 +74,7 @@ export type DownstreamPortSpec = RootPortSpec;
 export interface TopologyOptions {
   /** Root ports and what is below them. */
   readonly rootPorts?: readonly RootPortSpec[];
-  /** Endpoints integrated into the root complex, on bus 0. */
+  /** Endpoints integrated into the root complex: on bus 0, or on another bus that no port leads to. */
   readonly integrated?: readonly EndpointSpec[];
 }
 
@@ -143,6 +143,7 @@ class Builder {
   readonly ports: PortNode[] = [];
   readonly endpoints: EndpointNode[] = [];
   readonly #taken = new Set<Rid>();
+  readonly #busesBelowPorts = new Set<number>();
 
   port(spec: RootPortSpec, kind: "root" | "downstream", parent: Rid | undefined): number {
     const rid = this.#take(addressOf(spec));
@@ -155,13 +156,19 @@ class Builder {
         : switchPortConfig({ side: "downstream", ...buses, ...acs });
     const config = spec.config ?? built;
     this.ports.push({ rid, kind, parent, config, externalFacing: spec.externalFacing ?? false });
+    for (let bus = secondary; bus <= subordinate; bus += 1) {
+      this.#busesBelowPorts.add(bus);
+    }
     this.#link(spec, rid, secondary);
     return subordinate;
   }
 
   integrated(spec: EndpointSpec): void {
-    if (addressOf(spec) >>> 8 !== 0) {
-      throw new InputError(`${formatRid(addressOf(spec))} is integrated into the root complex: expected it on bus 0`);
+    const rid = addressOf(spec);
+    if (this.#busesBelowPorts.has(rid >>> 8)) {
+      throw new InputError(
+        `${formatRid(rid)} is integrated into the root complex: expected it on a bus that no port leads to`,
+      );
     }
     this.#endpoint(spec, undefined);
   }

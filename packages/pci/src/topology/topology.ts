@@ -15,6 +15,8 @@ export class Topology {
   readonly ports: readonly Port[];
   /** Endpoints, PFs before their VFs. */
   readonly endpoints: readonly Endpoint[];
+  /** The buses that no port leads to, in ascending order; bus 0 is always one. */
+  readonly rootBuses: readonly number[];
   readonly #functions = new Map<Rid, PciFunction>();
   readonly #clock: Clock;
   readonly #trace: Trace;
@@ -25,6 +27,11 @@ export class Topology {
     this.#trace = trace;
     this.ports = this.#makePorts(description);
     this.endpoints = this.#makeEndpoints(description);
+    const atRoot = [
+      ...description.ports.filter(({ parent }) => parent === undefined),
+      ...description.endpoints.filter(({ parent, physfn }) => parent === undefined && physfn === undefined),
+    ];
+    this.rootBuses = [...new Set([0, ...atRoot.map(({ rid }) => rid >>> 8)])].toSorted((a, b) => a - b);
   }
 
   /** The function that answers at a config address. */

@@ -23,6 +23,18 @@ function withDriver(plugins: readonly Plugin[] = []): Machine {
 }
 
 describe("the scan", () => {
+  test("starts on every bus that no port leads to", () => {
+    const machine = new Machine(
+      pciTopology({
+        rootPorts: [{ bdf: "00:01.0", endpoint: { bdf: "01:00.0", config: nic } }],
+        integrated: [{ bdf: "6b:00.0", config: { ...nic, pcieType: 9 } }],
+      }),
+    );
+    machine.platform.boot();
+    expect(machine.bus.devices.map(({ name }) => name.slice(5))).toEqual(["00:01.0", "01:00.0", "6b:00.0"]);
+    expect(machine.dev(0x6b00).bridge).toBeUndefined();
+  });
+
   test("goes bus by bus and finds what answers", () => {
     const machine = new Machine(
       pciTopology({

@@ -58,7 +58,11 @@ describe("pciTopology", () => {
       /bus/,
     ],
     ["two functions at one address", { integrated: [at("00:02.0"), at("00:02.0")] }, /two functions at 00:02\.0/],
-    ["an integrated endpoint on another bus", { integrated: [at("01:00.0")] }, /bus 0/],
+    [
+      "an integrated endpoint on a bus below a port",
+      { rootPorts: [{ bdf: "00:01.0", endpoint: at("01:00.0") }], integrated: [at("01:01.0")] },
+      /no port leads to/,
+    ],
     ["an empty root port", { rootPorts: [{ bdf: "00:01.0" }] }, /nothing is below/],
     [
       "a switch without downstream ports",
