@@ -52,7 +52,9 @@ describe("when ATS is on, Linux 7.2", () => {
     expect(comparison.columns.filter(({ atsRequired }) => atsRequired).map(({ device }) => device)).toEqual(
       backends.map(() => "accelerator"),
     );
-    const notes = comparison.columns.filter((column) => column.notes.some((note) => note.includes("ATS-required")));
+    const notes = comparison.columns.filter((column) =>
+      column.notes.some((note) => note.includes("cannot work without ATS")),
+    );
     expect(notes.map(({ id }) => id)).toEqual(["arm-smmuv3/linux-7.2/accelerator"]);
   });
 });
