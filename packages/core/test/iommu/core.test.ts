@@ -240,6 +240,7 @@ describe("release", () => {
     plain.run(plain.core.removeDevice(plain.device));
     expect(plain.driver.log).toEqual(["attach a BLOCKED old=DMA", "release a"]);
     expect(plain.core.groups).toEqual([]);
+    expect(plain.driver.freed).toEqual(["DMA"]);
     const direct = machine({
       setup: (driver) => driver.regions.set("a", [{ page: 16, count: 1, prot: 3, type: "direct" }]),
     });

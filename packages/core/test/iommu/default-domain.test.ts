@@ -101,6 +101,12 @@ describe("a change by sysfs", () => {
     expect(errno(() => run(core.storeType(group, "identity")))).toBe("EIO");
     expect([group.domain, group.defaultDomain]).toEqual([old, old]);
     expect([driver.rid.get("a"), driver.rid.get(b.name)]).toEqual([old, old]);
+    expect(driver.freed).toEqual([]);
+    run(core.storeType(group, "identity"));
+    expect(driver.freed).toEqual(["DMA"]);
+    driver.failures.set("attach a DMA", 1);
+    expect(errno(() => run(core.storeType(group, "DMA")))).toBe("EIO");
+    expect(driver.freed).toEqual(["DMA", "DMA"]);
   });
 
   it("puts the old domain back when direct mappings fail twice", () => {
@@ -119,6 +125,18 @@ describe("a change by sysfs", () => {
     expect(errno(() => run(core.storeType(group, "DMA")))).toBe("EIO");
     expect(driver.log).toEqual(["map 0x10+2", "attach a DMA old=IDENTITY", "map 0x10+2", "attach a IDENTITY old=DMA"]);
     expect(group.defaultDomain?.type).toBe("IDENTITY");
+  });
+});
+
+describe("direct regions", () => {
+  it("of two members may overlap: each page is mapped once", () => {
+    const region = (page: number, count: number) => [{ page, count, prot: 3, type: "direct" as const }];
+    const { core, run, driver, a } = pair({
+      cmdline: "iommu.passthrough=1",
+      setup: (made) => made.regions.set("a", region(18, 2)).set("b", region(16, 6)),
+    });
+    run(core.storeType(groupOf(a), "DMA"));
+    expect(driver.log.filter((line) => line.startsWith("map"))).toEqual(["map 0x12+2", "map 0x10+2", "map 0x14+2"]);
   });
 });
 
@@ -159,13 +177,19 @@ describe("ownership of a group", () => {
   });
 
   it("a user's attach is refused off the core's own domains, and detaching goes back to blocking", () => {
-    const { core, run, device } = machine();
+    const { core, run, driver, device, warnings } = machine();
     const group = groupOf(device);
     run(core.claimGroup(group, "vfio"));
     run(core.attachGroup(core.allocPaging(device, { pasid: false }), group));
     expect(errno(() => run(core.attachGroup(core.allocPaging(device, { pasid: false }), group)))).toBe("EBUSY");
     run(core.detachGroup(group));
     expect(group.domain?.type).toBe("BLOCKED");
+    run(core.attachGroup(core.allocPaging(device, { pasid: false }), group));
+    driver.log.length = 0;
+    driver.failures.set("attach a BLOCKED", 1);
+    run(core.detachGroup(group));
+    expect(driver.log).toEqual(["attach a BLOCKED old=UNMANAGED"]);
+    expect(warnings()).toEqual(["__iommu_group_set_domain_nofail"]);
     const foreign = new FakeDriver().allocPaging(device, { type: "UNMANAGED", pasid: false });
     expect(errno(() => run(core.attachGroup(foreign, group)))).toBe("EINVAL");
   });

@@ -29,7 +29,6 @@ class FakeDomain implements Domain {
   readonly id: number;
   type: DomainType;
   readonly driver: FakeDriver;
-  freed = false;
 
   constructor(driver: FakeDriver, id: number, type: DomainType) {
     this.driver = driver;
@@ -81,7 +80,7 @@ class FakeDomain implements Domain {
   }
 
   free(): void {
-    this.freed = true;
+    this.driver.freed.push(this.type);
   }
 }
 
@@ -95,6 +94,8 @@ export class FakeDriver implements IommuDriver {
   readonly rid = new Map<string, Domain>();
   /** `NAME PASID` → domain. */
   readonly pasids = new Map<string, Domain>();
+  /** The types of the domains given back, in order. */
+  readonly freed: DomainType[] = [];
   /** What was asked of `allocPaging`. */
   readonly requests: PagingRequest[] = [];
   /** Every device whose group was asked for, in order. */

@@ -54,6 +54,17 @@ describe("reset staging", () => {
     expect(errno(() => run(core.claimGroup(group, "other")))).toBe("0");
   });
 
+  it("of a group that is blocked anyway asks nothing for the RID", () => {
+    const { core, run, driver, device } = machine();
+    run(core.claimGroup(groupOf(device), "vfio"));
+    driver.log.length = 0;
+    run(core.resetPrepare(device));
+    expect(groupOf(device).member(device)?.blocked).toBe(true);
+    run(core.resetDone(device));
+    expect(driver.log).toEqual([]);
+    expect(groupOf(device).member(device)?.blocked).toBe(false);
+  });
+
   it("prepared twice and done once, it stays blocked", () => {
     const { core, run, driver, device } = machine();
     run(core.resetPrepare(device));
