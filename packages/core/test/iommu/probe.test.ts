@@ -95,6 +95,10 @@ describe("a device that joins", () => {
         const [b, c] = outcomes.map((outcome) => (outcome.ok ? outcome.value : undefined));
         expect(b?.group).toBeDefined();
         expect(c?.group).toBe(b?.group);
+        // One is probed and attached before the other's probe begins; only probe_finalize may run later.
+        const names = driver.log.flatMap((line) => (line.startsWith("finalize") ? [] : [line.split(" ")[1]]));
+        expect([names[0], names[2]]).toEqual([names[1], names[3]]);
+        expect(names).toHaveLength(4);
       }),
       { numRuns: 50 },
     );
