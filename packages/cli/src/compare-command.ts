@@ -1,17 +1,11 @@
-import { InputError } from "@iommu-lab/core";
-import { compare, defaultViews, formatMarkdown, formatTable, views } from "@iommu-lab/matrix";
-import type { Cell, DeviceUnderTest, NamedPolicy, Scenario } from "@iommu-lab/scenario";
-import { accelerator, atsLifecycle, deviceFromDump, nic } from "@iommu-lab/scenario";
+import { assemble, defaultViews, formatMarkdown, formatTable, measureColumn, views } from "@iommu-lab/matrix";
+import { type Cell, accelerator, nic } from "@iommu-lab/scenario";
 import type { Command } from "commander";
 import { Option } from "commander";
 import pico from "picocolors";
-import { backendsNamed } from "./backends.ts";
+import { type DeviceRequest, named, planOf } from "./compare-request.ts";
 import { readText, splitDevice } from "./files.ts";
 import { colourful, emit, progress } from "./output.ts";
-import { policies } from "./policies.ts";
-
-/** The scenarios that the command knows. */
-export const scenarios: readonly Scenario[] = [atsLifecycle];
 
 interface CompareFlags {
   readonly backend: string[];
@@ -75,40 +69,39 @@ Examples:
 }
 
 function run(name: string, flags: CompareFlags): void {
-  const scenario = scenarios.find(({ id }) => id === name);
-  if (scenario === undefined) {
-    throw new InputError(
-      `unknown scenario ${JSON.stringify(name)}: expected one of ${scenarios.map(({ id }) => id).join(", ")}`,
-    );
-  }
-  const shown = flags.show.map((id) => {
-    const view = views.find((candidate) => candidate.id === id);
-    if (view === undefined) {
-      throw new InputError(`unknown view ${JSON.stringify(id)}: expected one of ${views.map((v) => v.id).join(", ")}`);
-    }
-    return view;
-  });
-  const comparison = compare(scenario, {
-    backends: backendsNamed(flags.backend),
-    devices: flags.device.length === 0 ? [nic, accelerator] : flags.device.map(deviceNamed),
-    kernels: flags.kernel.length === 0 ? ["7.2"] : flags.kernel,
-    policies: flags.policy.map(policyNamed),
+  const shown = flags.show.length === 0 ? defaultViews : flags.show.map((id) => named("view", views, id));
+  const request = {
+    scenario: name,
+    backends: flags.backend,
+    devices: flags.device.map(deviceRequest),
+    kernels: flags.kernel,
+    policies: flags.policy,
     cmdline: flags.cmdline,
-    onColumn: (id, index, count) => {
-      progress(`measuring ${index + 1}/${count} ${id}`);
-    },
+  };
+  const plan = planOf(request);
+  const measured = plan.columns.map((planned, index) => {
+    progress(`measuring ${index + 1}/${plan.columns.length} ${planned.subject.id}`);
+    return measureColumn(plan.scenario, planned);
   });
   progress(undefined);
-  const chosen = shown.length === 0 ? defaultViews : shown;
+  const comparison = assemble(plan.scenario, measured);
   if (flags.format === "json") {
     emit(`${JSON.stringify(comparison, undefined, 2)}\n`, flags.output);
   } else if (flags.format === "markdown") {
-    emit(formatMarkdown(comparison, chosen), flags.output);
+    emit(formatMarkdown(comparison, shown), flags.output);
   } else {
     const colours = pico.createColors(colourful(flags.output));
     const paint = (text: string, cell: Cell): string => paintCell(text, cell, colours);
-    emit(formatTable(comparison, chosen, { paint, heading: colours.bold, why: flags.why }), flags.output);
+    emit(formatTable(comparison, shown, { paint, heading: colours.bold, why: flags.why }), flags.output);
   }
+}
+
+function deviceRequest(argument: string): DeviceRequest {
+  if (argument === nic.id || argument === accelerator.id) {
+    return { builtIn: argument };
+  }
+  const { file, bdf } = splitDevice(argument);
+  return { file, text: readText(file), bdf };
 }
 
 function paintCell(text: string, cell: Cell, colours: ReturnType<typeof pico.createColors>): string {
@@ -119,23 +112,4 @@ function paintCell(text: string, cell: Cell, colours: ReturnType<typeof pico.cre
     return colours.yellow(text);
   }
   return text.startsWith("off") || text.startsWith("not-sent") ? colours.dim(text) : colours.green(text);
-}
-
-function deviceNamed(argument: string): DeviceUnderTest {
-  const builtIn = [nic, accelerator].find(({ id }) => id === argument);
-  if (builtIn !== undefined) {
-    return builtIn;
-  }
-  const { file, bdf } = splitDevice(argument);
-  return deviceFromDump(readText(file), file, bdf);
-}
-
-function policyNamed(name: string): NamedPolicy {
-  const found = policies.find(({ id }) => id === name);
-  if (found === undefined) {
-    throw new InputError(
-      `unknown policy ${JSON.stringify(name)}: expected one of ${policies.map(({ id }) => id).join(", ")}`,
-    );
-  }
-  return found;
 }

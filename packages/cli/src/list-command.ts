@@ -3,7 +3,7 @@ import { views } from "@iommu-lab/matrix";
 import { accelerator, nic } from "@iommu-lab/scenario";
 import { Argument, type Command, Option } from "commander";
 import { backends } from "./backends.ts";
-import { scenarios } from "./compare-command.ts";
+import { scenarios } from "./compare-request.ts";
 import { emit } from "./output.ts";
 import { policies } from "./policies.ts";
 

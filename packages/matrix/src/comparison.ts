@@ -1,3 +1,4 @@
+import { InputError } from "@iommu-lab/core";
 import type { Backend, Cell, DeviceUnderTest, NamedPolicy, Scenario, Subject } from "@iommu-lab/scenario";
 import { measure, subject } from "@iommu-lab/scenario";
 
@@ -56,8 +57,26 @@ export interface CompareOptions {
   readonly policies?: readonly NamedPolicy[];
   /** Kernel parameters besides what backend and scenario need. */
   readonly cmdline?: string;
-  /** Called before each column is measured. */
-  onColumn?(id: string, index: number, count: number): void;
+}
+
+/** A column that is not measured yet. */
+export interface PlannedColumn {
+  /** The IOMMU. */
+  readonly backend: Backend;
+  /** The function under test. */
+  readonly device: DeviceUnderTest;
+  /** The policies that its backend has a slot for. */
+  readonly policies: readonly NamedPolicy[];
+  /** What the scenario is played on; its id is the column's. */
+  readonly subject: Subject;
+}
+
+/** A column that is measured. */
+export interface MeasuredColumn {
+  /** What it is. */
+  readonly column: Column;
+  /** One cell per step. */
+  readonly cells: readonly Cell[];
 }
 
 /**
@@ -71,45 +90,29 @@ export interface CompareOptions {
  * ```
  */
 export function compare(scenario: Scenario, options: CompareOptions): Comparison {
-  const plan = columnsOf(options);
-  const columns: Column[] = [];
-  const cells: Cell[] = [];
-  for (const [index, entry] of plan.entries()) {
-    options.onColumn?.(entry.subject.id, index, plan.length);
-    const measured = measure(scenario, entry.subject);
-    columns.push({
-      id: entry.subject.id,
-      backend: entry.backend.id,
-      kernel: entry.subject.id.split("/")[1] ?? "",
-      policies: entry.policies.map(({ id }) => id),
-      device: entry.device.id,
-      atsRequired: measured.atsRequired,
-      notes: measured.notes,
-    });
-    cells.push(...measured.cells);
-  }
-  return {
-    schema: COMPARISON_SCHEMA,
-    scenario: { id: scenario.id, title: scenario.title, question: scenario.question },
-    columns,
-    steps: scenario.steps.map(({ id, title }) => ({ id, title })),
-    cells,
-  };
+  return assemble(
+    scenario,
+    planColumns(options).map((planned) => measureColumn(scenario, planned)),
+  );
 }
 
-interface PlannedColumn {
-  readonly backend: Backend;
-  readonly device: DeviceUnderTest;
-  readonly policies: readonly NamedPolicy[];
-  readonly subject: Subject;
-}
-
-function columnsOf(options: CompareOptions): PlannedColumn[] {
+/**
+ * The columns of a comparison in order: kernel by kernel, backend by backend, device by device. Each can be measured by
+ * itself, in any order and anywhere; {@link assemble} puts the results together.
+ *
+ * @throws InputError for an unknown kernel, or a policy that no chosen backend has a slot for
+ */
+export function planColumns(options: CompareOptions): readonly PlannedColumn[] {
   const plan: PlannedColumn[] = [];
   const all = options.policies ?? [];
+  for (const policy of all) {
+    if (!options.backends.some((backend) => concerns(policy, backend))) {
+      throw new InputError(`policy ${policy.id} concerns none of ${options.backends.map(({ id }) => id).join(", ")}`);
+    }
+  }
   for (const kernel of options.kernels ?? ["7.2"]) {
     for (const backend of options.backends) {
-      const policies = all.filter(({ slot }) => slot === `ats:${backend.id.split(":")[0] ?? ""}`);
+      const policies = all.filter((policy) => concerns(policy, backend));
       for (const device of options.devices) {
         const made = subject({ backend, device, kernel, policies, cmdline: options.cmdline ?? "" });
         plan.push({ backend, device, policies, subject: made });
@@ -117,6 +120,40 @@ function columnsOf(options: CompareOptions): PlannedColumn[] {
     }
   }
   return plan;
+}
+
+function concerns(policy: NamedPolicy, backend: Backend): boolean {
+  return policy.slot === `ats:${backend.id.split(":")[0] ?? ""}`;
+}
+
+/** Measures one column. */
+export function measureColumn(scenario: Scenario, planned: PlannedColumn): MeasuredColumn {
+  const { backend, device, policies } = planned;
+  const { cells, atsRequired, notes } = measure(scenario, planned.subject);
+  const { id } = planned.subject;
+  return {
+    column: {
+      id,
+      backend: backend.id,
+      kernel: id.split("/")[1] ?? "",
+      policies: policies.map((policy) => policy.id),
+      device: device.id,
+      atsRequired,
+      notes,
+    },
+    cells,
+  };
+}
+
+/** Puts measured columns together, in the order given. */
+export function assemble(scenario: Scenario, measured: readonly MeasuredColumn[]): Comparison {
+  return {
+    schema: COMPARISON_SCHEMA,
+    scenario: { id: scenario.id, title: scenario.title, question: scenario.question },
+    columns: measured.map(({ column }) => column),
+    steps: scenario.steps.map(({ id, title }) => ({ id, title })),
+    cells: measured.flatMap(({ cells }) => cells),
+  };
 }
 
 /** The cell of a step in a column. @throws Error when there is none */

@@ -8,8 +8,13 @@ export {
   type Column,
   type CompareOptions,
   type Comparison,
+  type MeasuredColumn,
   type Named,
+  type PlannedColumn,
+  assemble,
   cellAt,
   compare,
+  measureColumn,
+  planColumns,
 } from "./comparison.ts";
 export { type TableStyle, type View, cellText, defaultViews, formatMarkdown, formatTable, views } from "./table.ts";

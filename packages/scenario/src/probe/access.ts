@@ -1,4 +1,4 @@
-import { type DmaResult, NO_PASID } from "@iommu-lab/pci";
+import { type DmaResult, NO_PASID, type PastTranslation } from "@iommu-lab/pci";
 import type { AccessOutcome, MsiOutcome, TranslationOutcome } from "../cell.ts";
 import type { Stage } from "../stage.ts";
 import type { Answer, Manner, Question } from "./question.ts";
@@ -114,7 +114,7 @@ export function staleWrite(pasid: number): Question<AccessOutcome> {
     name: label("hostile", pasid, "translated.stale"),
     ask(stage) {
       makeHostile(stage);
-      const known = stage.endpoint.history.findLast((one) => one.pasid === pasid);
+      const known = lastTranslation(stage, pasid);
       if (known === undefined) {
         return { value: "not-sent", events: [] };
       }
@@ -122,7 +122,12 @@ export function staleWrite(pasid: number): Question<AccessOutcome> {
         stage.endpoint.translatedWrite(known.host, WRITE_AT, MARK, pasid),
       );
     },
+    absent: (stage) => (lastTranslation(stage, pasid) === undefined ? "not-sent" : undefined),
   };
+}
+
+function lastTranslation(stage: Stage, pasid: number): PastTranslation | undefined {
+  return stage.endpoint.history.findLast((one) => one.pasid === pasid);
 }
 
 /**
@@ -142,12 +147,13 @@ export function cxlWrite(manner: Manner, pasid: number): Question<AccessOutcome>
       if (manner === "honest") {
         return write(stage, host, "refused", () => cxl.write(page, WRITE_AT, MARK, pasid));
       }
-      const known = stage.endpoint.history.findLast((one) => one.pasid === pasid);
+      const known = lastTranslation(stage, pasid);
       if (known === undefined) {
         return { value: "not-sent", events: [] };
       }
       return write(stage, known.host, "refused", () => cxl.replay(known.host, WRITE_AT, MARK));
     },
+    absent: (stage) => (stage.cxl === undefined ? "not-sent" : undefined),
   };
 }
 
@@ -155,19 +161,19 @@ export function cxlWrite(manner: Manner, pasid: number): Question<AccessOutcome>
 export const interrupt: Question<MsiOutcome> = {
   name: "msi",
   ask(stage) {
-    if (stage.doorbell === undefined) {
-      return { value: "not-applicable", events: [] };
-    }
-    if (stage.msiPage === undefined) {
-      return { value: "not-sent", events: [] };
-    }
     const before = stage.interrupts;
-    const result = stage.endpoint.writeMsi(stage.msiPage, 0x40, 32);
+    const result = stage.endpoint.writeMsi(stage.msiPage ?? 0, 0x40, 32);
     if (!result.sent) {
       return { value: "not-sent", events: [] };
     }
     const refused = result.recorded ? "fault" : "abort";
     return { value: stage.interrupts > before ? "delivered" : refused, events: [result.event] };
+  },
+  absent(stage) {
+    if (stage.doorbell === undefined) {
+      return "not-applicable";
+    }
+    return stage.msiPage === undefined ? "not-sent" : undefined;
   },
 };
 

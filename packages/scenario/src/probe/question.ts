@@ -12,6 +12,8 @@ export interface Question<T> {
   readonly name: string;
   /** Asks it of a stage that is thrown away afterwards. */
   ask(stage: Stage): Answer<T>;
+  /** The answer where the device or the platform has nothing that could be asked; looks, and changes nothing. */
+  absent?(stage: Stage): T | undefined;
 }
 
 /** What came of it, and the trace events that show it. */

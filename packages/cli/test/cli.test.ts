@@ -1,0 +1,134 @@
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { dataFolder } from "../../../test/data-folder.ts";
+import { runCommand } from "../src/cli.ts";
+
+const folder = mkdtempSync(path.join(tmpdir(), "iommu-lab-cli-"));
+let out = "";
+let err = "";
+
+beforeEach(() => {
+  out = "";
+  err = "";
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    out += String(text);
+    return true;
+  });
+  vi.spyOn(process.stderr, "write").mockImplementation((text) => {
+    err += String(text);
+    return true;
+  });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function file(name: string, text: string): string {
+  const at = path.join(folder, name);
+  writeFileSync(at, text);
+  return at;
+}
+
+describe("compare", () => {
+  it("prints one JSON document of the schema, with every field of a cell", () => {
+    const target = path.join(folder, "result.json");
+    const words = ["compare", "ats-lifecycle", "-b", "intel-vtd:scalable", "-d", "nic", "-f", "json", "-o", target];
+    expect(runCommand(words)).toBe(0);
+    const document = JSON.parse(readFileSync(target, "utf8")) as {
+      readonly schema: string;
+      readonly columns: readonly { readonly id: string }[];
+      readonly cells: readonly { readonly step: string }[];
+    };
+    expect(document.schema).toBe("iommu-lab/comparison@1");
+    expect(document.columns.map(({ id }) => id)).toEqual(["intel-vtd:scalable/linux-7.2/nic"]);
+    expect(document.cells).toHaveLength(13);
+    expect(document.cells.find(({ step }) => step === "blocked")).toMatchObject({
+      status: "measured",
+      domain: "BLOCKED",
+      owner: "user",
+      pasids: {},
+      ats: { enabled: true, permitted: true, stu: 0 },
+      pri: { enabled: true },
+      pasid: { enabled: true },
+      honest: {
+        untranslated: { read: "fault", write: "fault" },
+        translationRequest: { completion: "success", read: false, write: false },
+        cxlCache: "not-sent",
+      },
+      hostile: { translated: { forged: "ok", stale: "ok" } },
+      withPasid: {},
+      atc: [],
+      invalidations: { dropped: 0, timedOut: 0 },
+      msi: "not-applicable",
+      belief: { atsEnabled: true },
+      basis: "recorded",
+    });
+    expect(out).toBe("");
+  });
+
+  it("tries a policy in the place of the shipped one", () => {
+    const words = ["compare", "ats-lifecycle", "-b", "intel-vtd:scalable", "-d", "nic", "--show", "ats"];
+    expect(runCommand([...words, "-p", "vtd-track-pasids"])).toBe(0);
+    const steps = new Map(out.split("\n").map((line) => [line.trim().split(/\s+/)[0], line.trim().split(/\s+/)[1]]));
+    const wanted = ["boot-identity", "pasid-first", "pasid-last", "dma", "blocked", "blocked-with-pasid"];
+    expect(wanted.map((step) => steps.get(step))).toEqual(["off", "on", "off", "on", "off", "on"]);
+  });
+
+  it.each([
+    [["compare", "nothing"], 'unknown scenario "nothing": expected one of ats-lifecycle'],
+    [["compare", "ats-lifecycle", "-b", "power"], 'unknown backend "power": expected one of arm-smmuv3'],
+    [["compare", "ats-lifecycle", "-k", "5.4"], 'unknown kernel "5.4": expected one of linux-7.2'],
+    [["compare", "ats-lifecycle", "-p", "x"], 'unknown policy "x"'],
+    [["compare", "ats-lifecycle", "-b", "amd-vi", "-p", "vtd-track-pasids"], "policy vtd-track-pasids concerns none"],
+    [["compare", "ats-lifecycle", "--show", "x"], 'unknown view "x": expected one of summary'],
+    [["compare", "ats-lifecycle", "-d", "/nowhere/lspci.txt@01:00.0"], "/nowhere/lspci.txt: no such file"],
+    [["compare", "ats-lifecycle", "-f", "pdf"], "Allowed choices are table, json, markdown"],
+    [["compare"], "missing required argument"],
+    [["frobnicate"], "unknown command"],
+  ])("%j is bad input, told in words", (words, message) => {
+    expect(runCommand(words)).toBe(2);
+    expect(err).toContain(message);
+    expect(err).not.toContain("    at ");
+  });
+});
+
+describe("list and help", () => {
+  it.each(["scenarios", "backends", "kernels", "policies", "devices", "views"])("lists %s", (what) => {
+    expect(runCommand(["list", what, "--format", "json"])).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ schema: "iommu-lab/list@1", what });
+  });
+
+  it.each([[[]], [["compare"]], [["inspect"]], [["list"]]])("help of %j has examples", (words) => {
+    expect(runCommand([...words, "--help"])).toBe(0);
+    expect(out).toContain("Examples:");
+  });
+});
+
+describe("inspect", () => {
+  const header = "00: f4 1a 41 10 00 00 10 00 00 00 00 02 00 00 00 00\n";
+
+  it("a bad line is named by its number", () => {
+    const damaged = file("damaged.txt", `01:00.0 Ethernet\n${header}10: zz\n`);
+    expect(runCommand(["inspect", damaged])).toBe(2);
+    expect(err).toContain("damaged.txt:3");
+  });
+
+  it("a short dump is read as far as it goes, with a warning", () => {
+    expect(runCommand(["inspect", file("short.txt", `01:00.0 Ethernet\n${header}`), "--format", "json"])).toBe(0);
+    const document = JSON.parse(out) as { readonly functions: readonly { readonly warnings: readonly string[] }[] };
+    expect(document).toMatchObject({ schema: "iommu-lab/inspect@1", functions: [{ vendor: "1af4", device: "1041" }] });
+    expect(document.functions[0]?.warnings.length).toBeGreaterThan(0);
+  });
+
+  const dumps = dataFolder === undefined ? [] : readdirSync(path.join(dataFolder, "config-space"));
+  it.skipIf(dumps.length === 0).each(dumps.length === 0 ? ["(no data)"] : dumps)("reads %s for people", (name) => {
+    expect(runCommand(["inspect", path.join(dataFolder ?? "", "config-space", name)])).toBe(0);
+    expect(out).toMatch(/^\S*[\da-f]{2}:[\da-f]{2}\.[0-7] [\da-f]{4}:[\da-f]{4} class/);
+  });
+});
