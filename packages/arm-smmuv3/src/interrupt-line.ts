@@ -36,8 +36,11 @@ export class InterruptLine {
 
 /** The interrupts of one SMMU. Source: SMMUv3 §3.18. */
 export interface InterruptLines {
+  /** A global error became active. */
   readonly gerror: InterruptLine;
+  /** An event record arrived. */
   readonly eventq: InterruptLine;
+  /** A page request arrived. */
   readonly priq: InterruptLine;
 }
 

@@ -10,7 +10,7 @@ import { OWNER } from "./ports.ts";
 /** `ARM_SMMU_POLL_TIMEOUT_US`: 1 s, in ns. */
 export const POLL_TIMEOUT = 1_000_000_000;
 /** `CMDQ_BATCH_ENTRIES`. */
-export const BATCH_ENTRIES = 64;
+const BATCH_ENTRIES = 64;
 
 /** What the queue belongs to. */
 export interface CommandQueueOwner {

@@ -1,8 +1,7 @@
 import { addressBits } from "../layout/address-size.ts";
-import { CD, type CdField, granuleOfTg0, granuleOfTg1 } from "../layout/context-descriptor.ts";
+import { type CdField, decodeCd, granuleOfTg0, granuleOfTg1 } from "../layout/context-descriptor.ts";
 import type { Identification } from "../layout/id-registers.ts";
 import { HTTU, STALL_MODEL, TT_ENDIAN } from "../layout/id-registers.ts";
-import { decodeFields } from "../layout/words.ts";
 
 type Fields = Readonly<Record<CdField, number>>;
 
@@ -105,7 +104,7 @@ export function contextEntry(
   id: Identification,
   stallDisabled: boolean,
 ): ContextEntry {
-  const fields = decodeFields<CdField>(CD, words);
+  const fields = decodeCd(words);
   const outputBits = Math.min(addressBits(fields.ips), id.oas);
   const hierarchicalOff = (had: number): boolean => id.hierarchicalAttributesOff && had === 1;
   const low: TableRange = {

@@ -45,17 +45,6 @@ export class IoTlb implements Digestible {
     this.#keep = policy === "keep-all";
   }
 
-  /** How many translations are kept. */
-  get size(): number {
-    let count = 0;
-    for (const { maps } of this.#spaces.values()) {
-      for (const map of maps) {
-        count += map.size;
-      }
-    }
-    return count;
-  }
-
   /** The translation of a page. @param aset ASET of the context descriptor */
   lookup(world: number, vmid: number, asid: number, aset: number, page: number): Translation | undefined {
     if (world === WORLD.el2) {

@@ -24,9 +24,11 @@ import { RequestPort } from "./request-port.ts";
 export interface SmmuOptions {
   /** Such as `smmu0`. */
   readonly name: string;
+  /** The ID registers as software reads them. */
   readonly id: IdRegisters;
   /** ns after which an Invalidate Request is given up. */
   readonly atcTimeout: number;
+  /** How long configuration and translations are kept. */
   readonly caches: CachePolicy;
   /** StreamID of a requester ID. */
   readonly streamIdOf: (rid: Rid) => number;
@@ -36,10 +38,15 @@ export interface SmmuOptions {
 
 /** What an SMMU is connected to. */
 export interface SmmuPorts {
+  /** Where tables and queues are. */
   readonly memory: PhysicalMemory;
+  /** Time, for invalidations that are never answered. */
   readonly clock: Clock;
+  /** Where it tells of faults and commands. */
   readonly trace: Trace;
+  /** The way to the functions. */
   readonly root: RootComplex;
+  /** The way to the CPUs. */
   readonly interrupts: InterruptLines;
 }
 
@@ -52,22 +59,10 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
   readonly name: string;
   /** The ID registers, taken apart. */
   readonly id: Identification;
-  /** Configuration structures it keeps. */
-  readonly configs: ConfigCache;
-  /** Translations it keeps. */
-  readonly tlb: IoTlb;
-  /** Control registers. */
-  readonly control: Control;
-  /** GERROR. */
-  readonly errors: GlobalErrors;
-  /** Commands. */
-  readonly commands: CommandQueue;
-  /** Event records. */
-  readonly events: RecordQueue;
-  /** Page requests. */
-  readonly pageRequests: RecordQueue;
-  /** Invalidate Requests on their way. */
-  readonly atc: AtcInvalidations;
+  /** The parts that make progress by themselves, in a fixed order. */
+  readonly engines: readonly Engine[];
+  readonly #atc: AtcInvalidations;
+  readonly #parts: readonly Digestible[];
   readonly #requests: RequestPort;
   readonly #pageRequestPort: PageRequestPort;
   readonly #registers: RegisterWindow;
@@ -78,13 +73,11 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
     const id = decodeIdRegisters(options.id);
     this.name = name;
     this.id = id;
-    this.configs = new ConfigCache(options.caches);
-    this.tlb = new IoTlb(options.caches);
-    this.control = new Control(name, id);
-    const { control, configs, tlb } = this;
-    this.errors = new GlobalErrors(control, interrupts.gerror);
-    const { errors } = this;
-    this.events = new RecordQueue({
+    const configs = new ConfigCache(options.caches);
+    const tlb = new IoTlb(options.caches);
+    const control = new Control(name, id);
+    const errors = new GlobalErrors(control, interrupts.gerror);
+    const events = new RecordQueue({
       memory,
       limit: id.eventQueueBits,
       recordBytes: EVENT_BYTES,
@@ -96,7 +89,7 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
       line: interrupts.eventq,
       overflowBlocks: false,
     });
-    this.pageRequests = new RecordQueue({
+    const pageRequests = new RecordQueue({
       memory,
       limit: id.pageRequestQueueBits,
       recordBytes: PAGE_REQUEST_BYTES,
@@ -109,15 +102,14 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
       overflowBlocks: true,
     });
     const lookup = new ConfigLookup(memory, id, control, configs);
-    this.atc = new AtcInvalidations(name, clock, trace, options.atcTimeout, (submit, result) => {
+    const atc = new AtcInvalidations(name, clock, trace, options.atcTimeout, (submit, result) => {
       if (trace.active) {
         trace.emit("command:complete", { iommu: name, opcode: "ATC_INV", submit, result }, submit);
       }
-      this.commands.wake();
+      commands.wake();
     });
-    const { atc } = this;
     const executor = new CommandExecutor({ smmu: this, id, control, configs, lookup, tlb, atc, root, ridOf });
-    this.commands = new CommandQueue({ name, memory, trace, id, control, errors, atc, executor });
+    const commands = new CommandQueue({ name, memory, trace, id, control, errors, atc, executor });
     this.#requests = new RequestPort({
       name,
       memory,
@@ -126,23 +118,21 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
       control,
       configs,
       tlb,
-      events: this.events,
+      events,
       streamIdOf,
     });
-    this.#pageRequestPort = new PageRequestPort({ smmu: this, id, lookup, root, queue: this.pageRequests, streamIdOf });
+    this.#pageRequestPort = new PageRequestPort({ smmu: this, id, lookup, root, queue: pageRequests, streamIdOf });
     this.#registers = new RegisterWindow({
       id: options.id,
       control,
       errors,
-      commands: this.commands,
-      events: this.events.registers,
-      pageRequests: this.pageRequests.registers,
+      commands,
+      events: events.registers,
+      pageRequests: pageRequests.registers,
     });
-  }
-
-  /** The parts that make progress by themselves, in a fixed order. */
-  get engines(): readonly Engine[] {
-    return [this.control, this.commands, this.atc];
+    this.#atc = atc;
+    this.engines = [control, commands, atc];
+    this.#parts = [control, errors, commands, events, pageRequests, atc, configs, tlb];
   }
 
   translate(rid: Rid, pasid: number, page: number, offset: number, flags: number): TranslateResult {
@@ -154,7 +144,7 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
   }
 
   invalidateCompletion(rid: Rid, itags: number, count: number): void {
-    this.atc.complete(rid, itags, count);
+    this.#atc.complete(rid, itags, count);
   }
 
   read32(offset: number): number {
@@ -166,16 +156,7 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
   }
 
   digest(into: Digest): void {
-    for (const part of [
-      this.control,
-      this.errors,
-      this.commands,
-      this.events,
-      this.pageRequests,
-      this.atc,
-      this.configs,
-      this.tlb,
-    ]) {
+    for (const part of this.#parts) {
       part.digest(into);
     }
   }

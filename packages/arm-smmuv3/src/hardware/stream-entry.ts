@@ -1,7 +1,6 @@
 import type { Identification } from "../layout/id-registers.ts";
 import { STALL_MODEL } from "../layout/id-registers.ts";
-import { EATS, S1_FMT, STE, STE_CONFIG, STRW, type SteField } from "../layout/stream-table-entry.ts";
-import { decodeFields } from "../layout/words.ts";
+import { EATS, S1_FMT, STE_CONFIG, STRW, type SteField, decodeSte } from "../layout/stream-table-entry.ts";
 
 /** Translation regimes; TLB entries of one never serve another. Source: SMMUv3 §3.17. */
 export const WORLD = { nsEl1: 0, el2: 1, el2E2h: 2 } as const;
@@ -71,7 +70,7 @@ function isBad(fields: Readonly<Record<SteField, number>>, id: Identification): 
 
 /** Takes a stream table entry apart. @param e2h CR2.E2H */
 export function streamEntry(address: number, words: ArrayLike<number>, id: Identification, e2h: boolean): StreamEntry {
-  const fields = decodeFields<SteField>(STE, words);
+  const fields = decodeSte(words);
   return {
     address,
     bad: isBad(fields, id),

@@ -6,24 +6,43 @@ export const EVENT_BYTES = 32;
 
 /** Event numbers. Source: SMMUv3 §7.3. */
 export const EVENT = {
+  /** A transaction of a kind that is not supported. */
   F_UUT: 0x01,
+  /** The StreamID has no entry. */
   C_BAD_STREAMID: 0x02,
+  /** Reading the entry aborted. */
   F_STE_FETCH: 0x03,
+  /** The entry is illegal or invalid. */
   C_BAD_STE: 0x04,
+  /** A Translation Request that this stream may not send. */
   F_BAD_ATS_TREQ: 0x05,
+  /** The stream, or its requests without substream, is turned off. */
   F_STREAM_DISABLED: 0x06,
+  /** A Translated request that this stream may not send. */
   F_TRANSL_FORBIDDEN: 0x07,
+  /** The SubstreamID has no descriptor. */
   C_BAD_SUBSTREAMID: 0x08,
+  /** Reading the descriptor aborted. */
   F_CD_FETCH: 0x09,
+  /** The descriptor is illegal or invalid. */
   C_BAD_CD: 0x0a,
+  /** Reading a page table aborted. */
   F_WALK_EABT: 0x0b,
+  /** No translation. */
   F_TRANSLATION: 0x10,
+  /** An output address out of range. */
   F_ADDR_SIZE: 0x11,
+  /** The access flag is clear. */
   F_ACCESS: 0x12,
+  /** Not permitted. */
   F_PERMISSION: 0x13,
+  /** Two translations match. */
   F_TLB_CONFLICT: 0x20,
+  /** Two configurations match. */
   F_CFG_CONFLICT: 0x21,
+  /** A hint that a page is wanted. */
   E_PAGE_REQUEST: 0x24,
+  /** Reading the virtual machine structure aborted. */
   F_VMS_FETCH: 0x25,
 } as const;
 
@@ -54,12 +73,20 @@ export const EVENT_RECORD = {
 } as const;
 
 /** CLASS: what was being translated. */
-export const EVENT_CLASS = { cd: 0, tt: 1, in: 2 } as const;
+export const EVENT_CLASS = {
+  /** The address of a context descriptor. */
+  cd: 0,
+  /** The address of a page table. */
+  tt: 1,
+  /** The address of the transaction. */
+  in: 2,
+} as const;
 
 /** What a record can hold. Fields left out are zero. */
 export interface EventFields {
   /** One of {@link EVENT}. */
   readonly id: number;
+  /** StreamID. */
   readonly sid: number;
   /** SubstreamID; undefined = SSV 0. */
   readonly ssid?: number;

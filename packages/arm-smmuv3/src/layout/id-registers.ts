@@ -73,38 +73,75 @@ export const IDR5 = {
 } as const;
 
 /** IDR0.STALL_MODEL. */
-export const STALL_MODEL = { stallOrTerminate: 0, terminate: 1, stallForced: 2 } as const;
+export const STALL_MODEL = {
+  /** Software chooses, per context descriptor. */
+  stallOrTerminate: 0,
+  /** Faults terminate. */
+  terminate: 1,
+  /** Faults stall. */
+  stallForced: 2,
+} as const;
 
 /** IDR0.TTENDIAN. */
-export const TT_ENDIAN = { mixed: 0, little: 2, big: 3 } as const;
+export const TT_ENDIAN = {
+  /** Software chooses. */
+  mixed: 0,
+  /** Little-endian. */
+  little: 2,
+  /** Big-endian. */
+  big: 3,
+} as const;
 
 /** IDR0.HTTU: what the SMMU updates in descriptors by itself. */
-export const HTTU = { none: 0, accessFlag: 1, accessFlagAndDirty: 2, tableAccessFlag: 3 } as const;
+export const HTTU = {
+  /** Flags are left to software. */
+  none: 0,
+  /** The access flag. */
+  accessFlag: 1,
+  /** The access flag and the dirty state. */
+  accessFlagAndDirty: 2,
+  /** These, and the access flag of tables. */
+  tableAccessFlag: 3,
+} as const;
 
 /** IDR0.TTF bit of the AArch64 format. */
 export const TTF_AARCH64 = 2;
 
 /** The ID registers that change behaviour, as read. */
 export interface IdRegisters {
+  /** SMMU_IDR0. */
   readonly idr0: number;
+  /** SMMU_IDR1. */
   readonly idr1: number;
+  /** SMMU_IDR3. */
   readonly idr3: number;
+  /** SMMU_IDR5. */
   readonly idr5: number;
 }
 
 /** What an SMMU is, by its ID registers. Sizes are in bits, flags are booleans. */
 export interface Identification {
+  /** Stage 1 exists. */
   readonly stage1: boolean;
+  /** Stage 2 exists. */
   readonly stage2: boolean;
+  /** Table walks snoop the caches of CPUs. */
   readonly coherent: boolean;
   /** One of {@link HTTU}. */
   readonly httu: number;
+  /** EL2 is supported. */
   readonly hyp: boolean;
+  /** ATS is supported. */
   readonly ats: boolean;
+  /** Bits of an ASID. */
   readonly asidBits: 8 | 16;
+  /** Bits of a VMID. */
   readonly vmidBits: 8 | 16;
+  /** Interrupts can be messages. */
   readonly msi: boolean;
+  /** Events of CPUs can be sent. */
   readonly sev: boolean;
+  /** PRI is supported. */
   readonly pri: boolean;
   /** Two-level context descriptor tables. */
   readonly twoLevelCd: boolean;
@@ -118,27 +155,41 @@ export interface Identification {
   readonly stallModel: number;
   /** Terminated transactions always abort. */
   readonly alwaysAborts: boolean;
+  /** 64-bit tables. */
   readonly aarch64: boolean;
+  /** Bits of a StreamID. */
   readonly streamIdBits: number;
+  /** Bits of a SubstreamID; 0 = none. */
   readonly substreamIdBits: number;
+  /** Log2 of the longest command queue. */
   readonly commandQueueBits: number;
+  /** Log2 of the longest event queue. */
   readonly eventQueueBits: number;
+  /** Log2 of the longest page request queue. */
   readonly pageRequestQueueBits: number;
+  /** STE.MemAttr, SHCFG and ALLOCCFG have an effect. */
   readonly attributeTypesOverride: boolean;
+  /** STE.PRIVCFG and INSTCFG have an effect. */
   readonly attributePermissionsOverride: boolean;
   /** Tables or queues are preset, or base registers are relative. */
   readonly embedded: boolean;
   /** Automatic page responses echo the PASID. */
   readonly pagePrgPasid: boolean;
+  /** T0SZ up to 48 is legal. */
   readonly smallTables: boolean;
+  /** Invalidations may name ranges. */
   readonly rangeInvalidation: boolean;
+  /** CD.HAD has an effect. */
   readonly hierarchicalAttributesOff: boolean;
   /** The PASID of a Translated request counts. */
   readonly pasidOnTranslated: boolean;
   /** Output address bits. */
   readonly oas: number;
+  /** Pages of 4 KiB. */
   readonly granule4K: boolean;
+  /** Pages of 16 KiB. */
   readonly granule16K: boolean;
+  /** Pages of 64 KiB. */
   readonly granule64K: boolean;
 }
 

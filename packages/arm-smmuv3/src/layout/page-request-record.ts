@@ -20,11 +20,15 @@ export const PAGE_REQUEST = {
 
 /** What a page request says. */
 export interface PageRequestFields {
+  /** StreamID. */
   readonly sid: number;
   /** SubstreamID; undefined = SSV 0. */
   readonly ssid?: number;
+  /** Read access is wanted. */
   readonly read: boolean;
+  /** Write access is wanted. */
   readonly write: boolean;
+  /** The last of its group. */
   readonly last: boolean;
   /** 0 … 511. */
   readonly prgIndex: number;

@@ -3,13 +3,13 @@ import { describe, expect, it } from "vitest";
 import {
   CD,
   type CdField,
+  decodeCd,
   describeCd,
   encodeCd,
   granuleOfTg0,
   granuleOfTg1,
 } from "../../src/layout/context-descriptor.ts";
 import { LINUX_MAIR } from "../../src/layout/vmsav8-64.ts";
-import { decodeFields } from "../../src/layout/words.ts";
 import { bytesOf, hexOf, wordsOf } from "../support/words.ts";
 
 const linux = {
@@ -37,7 +37,7 @@ describe("context descriptor", () => {
     const words = encodeCd({ ...linux, ...fields, ttb0: 0x880200000 });
     expect(hexOf(words)).toEqual([word, "0x0000000880200000", "0x0000000000000000", "0xfffffffff404ff44"]);
     expect(bytesOf(words, 8)).toBe(bytes);
-    expect(decodeFields<CdField>(CD, words)).toMatchObject(fields);
+    expect(decodeCd(words)).toMatchObject(fields);
   });
 
   it("keeps every field apart from the others", () => {
@@ -52,7 +52,7 @@ describe("context descriptor", () => {
               return [name, Number(value) * (address === undefined ? 1 : 2 ** (low ?? 0))];
             }),
           );
-          expect(decodeFields<CdField>(CD, encodeCd(fields))).toEqual(fields);
+          expect(decodeCd(encodeCd(fields))).toEqual(fields);
         },
       ),
       { numRuns: 200 },

@@ -37,7 +37,7 @@ export interface Sent {
 }
 
 /** A root complex that writes down what it is asked to send. */
-export class FakeRoot implements RootComplex {
+class FakeRoot implements RootComplex {
   readonly sent: Sent[] = [];
   delivery: Delivery = "delivered";
 
@@ -61,11 +61,11 @@ export class FakeRoot implements RootComplex {
 }
 
 /** Both stages, AArch64, coherent, HTTU 2, ATS, PRI, 16-bit tags, CD2L, little-endian, ATSRECERR, terminate only, two-level. */
-export const FULL: IdRegisters = { idr0: 0x0dcd149b, idr1: 0x0a108510, idr3: 0x1414, idr5: 0x75 };
+const FULL: IdRegisters = { idr0: 0x0dcd149b, idr1: 0x0a108510, idr3: 0x1414, idr5: 0x75 };
 
 export const SID = 0x100;
 export const CMDQ = 0x40100000;
-export const EVENTQ = 0x40110000;
+const EVENTQ = 0x40110000;
 export const PRIQ = 0x40120000;
 export const STREAMS = 0x40400000;
 export const CONTEXTS = 0x40900000;
