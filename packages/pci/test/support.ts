@@ -61,7 +61,7 @@ export interface SeenRequest {
 }
 
 /** An IOMMU with a table of single answers, which writes down everything it sees. */
-export class FakeIommu implements IommuHardware {
+class FakeIommu implements IommuHardware {
   readonly name = "fake0";
   /** Whether Translation Requests and Translated requests are permitted. */
   ats = true;

@@ -41,7 +41,7 @@ function chosenPassthrough(parameters: ReadonlyMap<string, string>): boolean | u
  *
  * Source: Linux 7.2 `iommu_subsys_init()`, `iommu_set_def_domain_type()`, `iommu_dma_setup()`.
  */
-export function globalDefaultType(state: CoreState, device: Device): DefaultType {
+function globalDefaultType(state: CoreState, device: Device): DefaultType {
   const { parameters, config } = state.kernel;
   const built = config.defaultDomain === "IDENTITY" && parameters.get("mem_encrypt") !== "on";
   if (chosenPassthrough(parameters) ?? built) {

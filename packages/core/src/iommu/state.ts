@@ -58,7 +58,7 @@ export function errnoOf(error: unknown): KernelError {
 }
 
 /** Whether the driver keeps this one object for all (its IDENTITY or BLOCKED). */
-export function isStatic(domain: Domain): boolean {
+function isStatic(domain: Domain): boolean {
   return domain === domain.driver.identity || domain === domain.driver.blocked;
 }
 

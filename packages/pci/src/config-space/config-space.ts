@@ -63,7 +63,7 @@ export class ConfigSpace implements RegisterReader {
     this.#baseAddresses = findBaseAddresses(this, this.capabilities().entries);
   }
 
-  /** One byte; all ones beyond {@link size}. */
+  /** One byte; all ones beyond {@link ConfigSpace.size}. */
   read8(offset: number): number {
     return this.#bytes[offset] ?? 0xff;
   }
@@ -110,7 +110,7 @@ export class ConfigSpace implements RegisterReader {
 
   /**
    * Software's write. Each bit does what its register says (read only, writable, cleared by 1, locked, …); bits of
-   * registers that the model does not know are read only, and bytes beyond {@link size} are ignored.
+   * registers that the model does not know are read only, and bytes beyond {@link ConfigSpace.size} are ignored.
    */
   write(offset: number, size: 1 | 2 | 4, value: number): void {
     const map = this.#registerMap();

@@ -30,7 +30,7 @@ export interface ScanContext {
 }
 
 /** Whether the command line switches ATS off (`pci=noats`). */
-export function noAts(kernel: KernelProfile): boolean {
+function noAts(kernel: KernelProfile): boolean {
   return (kernel.parameters.get("pci") ?? "").split(",").includes("noats");
 }
 
