@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
-import { type Comparison, cellAt, compare } from "@iommu-lab/matrix";
+import { type Comparison, cellAt, compare, formatTable, views } from "@iommu-lab/matrix";
 import { type Cell, accelerator, atsLifecycle, deviceFromDump, nic } from "@iommu-lab/scenario";
 import { backends } from "iommu-lab";
 import { describe, expect, it } from "vitest";
@@ -57,6 +57,14 @@ describe("when ATS is on, Linux 7.2", () => {
     );
     expect(notes.map(({ id }) => id)).toEqual(["arm-smmuv3/linux-7.2/accelerator"]);
   });
+});
+
+it("the README shows the table as it is measured now", () => {
+  const readme = readFileSync(path.join(import.meta.dirname, "../README.md"), "utf8");
+  const summary = views.filter(({ id }) => id === "summary");
+  const tables = formatTable(comparison, summary).split("\n").slice(2, -1).join("\n");
+  const [shown = ""] = tables.split("\n\namd-vi/linux-7.2/nic");
+  expect(readme).toContain(shown);
 });
 
 describe("BLOCKED without PASIDs", () => {

@@ -1,3 +1,4 @@
+import { AMD_ATS_SLOT, amdIdentityAtsOff } from "@iommu-lab/amd-vi";
 import { ATS_SLOT, vtdTrackPasids } from "@iommu-lab/intel-vtd";
 import type { NamedPolicy } from "@iommu-lab/scenario";
 
@@ -8,5 +9,11 @@ export const policies: readonly NamedPolicy[] = [
     title: "VT-d scalable mode turns ATS on with the first translated domain or PASID and off with the last",
     slot: ATS_SLOT,
     value: vtdTrackPasids,
+  },
+  {
+    id: "amd-identity-ats-off",
+    title: "AMD keeps ATS off in IDENTITY until a PASID is attached",
+    slot: AMD_ATS_SLOT,
+    value: amdIdentityAtsOff,
   },
 ];

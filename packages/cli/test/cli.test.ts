@@ -1,11 +1,11 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { dataFolder } from "../../../test/data-folder.ts";
 import { runCommand } from "../src/cli.ts";
 
+const dataFolder = process.env["IOMMU_LAB_DATA"] ?? path.resolve(import.meta.dirname, "../../../../shared/data");
 const folder = mkdtempSync(path.join(tmpdir(), "iommu-lab-cli-"));
 let out = "";
 let err = "";
@@ -72,12 +72,22 @@ describe("compare", () => {
     expect(out).toBe("");
   });
 
-  it("tries a policy in the place of the shipped one", () => {
-    const words = ["compare", "ats-lifecycle", "-b", "intel-vtd:scalable", "-d", "nic", "--show", "ats"];
-    expect(runCommand([...words, "-p", "vtd-track-pasids"])).toBe(0);
-    const steps = new Map(out.split("\n").map((line) => [line.trim().split(/\s+/)[0], line.trim().split(/\s+/)[1]]));
+  it.each([
+    ["intel-vtd:scalable", "vtd-track-pasids", "off on off on off on"],
+    ["amd-vi", "amd-identity-ats-off", "off on off off off off"],
+  ])("%s tries %s in the place of the shipped policy", (backend, policy, expected) => {
+    const words = ["compare", "ats-lifecycle", "-b", backend, "-d", "nic", "--show", "ats", "-p", policy];
+    expect(runCommand(words)).toBe(0);
+    const rows = out.split("\n").map((line) => line.trim().split(/\s+/));
     const wanted = ["boot-identity", "pasid-first", "pasid-last", "dma", "blocked", "blocked-with-pasid"];
-    expect(wanted.map((step) => steps.get(step))).toEqual(["off", "on", "off", "on", "off", "on"]);
+    expect(wanted.map((step) => rows.find(([first]) => first === step)?.[1]).join(" ")).toBe(expected);
+  });
+
+  it("AMD with memory encryption takes DMA for a function with PASIDs", () => {
+    const words = ["compare", "ats-lifecycle", "-b", "amd-vi", "-d", "nic", "--cmdline", "mem_encrypt=on"];
+    expect(runCommand(words)).toBe(0);
+    expect(out).toContain("dma                 on DMA, forged ok");
+    expect(out).not.toContain("EINVAL");
   });
 
   it.each([
@@ -126,9 +136,9 @@ describe("inspect", () => {
     expect(document.functions[0]?.warnings.length).toBeGreaterThan(0);
   });
 
-  const dumps = dataFolder === undefined ? [] : readdirSync(path.join(dataFolder, "config-space"));
+  const dumps = existsSync(dataFolder) ? readdirSync(path.join(dataFolder, "config-space")) : [];
   it.skipIf(dumps.length === 0).each(dumps.length === 0 ? ["(no data)"] : dumps)("reads %s for people", (name) => {
-    expect(runCommand(["inspect", path.join(dataFolder ?? "", "config-space", name)])).toBe(0);
+    expect(runCommand(["inspect", path.join(dataFolder, "config-space", name)])).toBe(0);
     expect(out).toMatch(/^\S*[\da-f]{2}:[\da-f]{2}\.[0-7] [\da-f]{4}:[\da-f]{4} class/);
   });
 });
