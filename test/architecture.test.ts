@@ -113,7 +113,8 @@ describe("the dependency rule bites", () => {
   });
 
   it("on a test that goes into another package", () => {
-    const text = 'import { a } from "../../core/src/a.ts";\nimport { b } from "../src/b.ts";';
+    const text =
+      'import { a } from "../../core/src/a.ts";\nimport { b } from "../src/b.ts";\nimport { dataFolder } from "../../../test/data-folder.ts";';
     expect(testBreaches([{ path: "packages/pci/test/x.test.ts", text }])).toEqual([
       "packages/pci/test/x.test.ts: packages/core/src/a.ts is in another package; import that by its name",
     ]);
