@@ -12,8 +12,6 @@ export default defineConfig({
     pool: "threads",
     // Packages keep no mutable module state, so test files share one. A large matrix runs six times faster.
     isolate: false,
-    // Output for people is compared as text; a CI machine asks for colours where a pipe does not.
-    env: { NO_COLOR: "1" },
     reporters: report === undefined ? ["default"] : ["default", ["json", { outputFile: report }]],
     coverage: {
       provider: "v8",

@@ -10,9 +10,10 @@ export function emit(text: string, file: string | undefined): void {
   process.stdout.write(text);
 }
 
-/** Whether colours may be used on standard output. */
+/** Whether colours may be used on standard output: on a terminal alone, whatever a CI machine's environment says. */
 export function colourful(file: string | undefined): boolean {
-  return file === undefined && process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
+  // Off a terminal `isTTY` is not false but missing, and missing would leave the choice to the colour library.
+  return file === undefined && Boolean(process.stdout.isTTY) && process.env["NO_COLOR"] === undefined;
 }
 
 /** Shows how far a long work is, on a terminal's error stream only; `undefined` wipes it. */
