@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import process from "node:process";
+import { isatty } from "node:tty";
 
 /** Writes a document to a file, or to standard output. A reader that went away (`| head`) is no error. */
 export function emit(text: string, file: string | undefined): void {
@@ -12,8 +13,7 @@ export function emit(text: string, file: string | undefined): void {
 
 /** Whether colours may be used on standard output: on a terminal alone, whatever a CI machine's environment says. */
 export function colourful(file: string | undefined): boolean {
-  // Off a terminal `isTTY` is not false but missing, and missing would leave the choice to the colour library.
-  return file === undefined && Boolean(process.stdout.isTTY) && process.env["NO_COLOR"] === undefined;
+  return file === undefined && isatty(1) && process.env["NO_COLOR"] === undefined;
 }
 
 /** Shows how far a long work is, on a terminal's error stream only; `undefined` wipes it. */
