@@ -22,7 +22,11 @@ export function readText(file: string): string {
   if (size > LIMIT) {
     throw new InputError(`has ${size} bytes; at most ${LIMIT} are read`, { file });
   }
-  return readFileSync(file, "utf8");
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new InputError(`cannot be read: ${error instanceof Error ? error.message : String(error)}`, { file });
+  }
 }
 
 /** `FILE@BDF` → file and function; `FILE` alone has none. */

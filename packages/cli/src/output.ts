@@ -1,11 +1,20 @@
 import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { isatty } from "node:tty";
+import { InputError } from "@iommu-lab/core";
 
-/** Writes a document to a file, or to standard output. A reader that went away (`| head`) is no error. */
+/**
+ * Writes a document to a file, or to standard output. A reader that went away (`| head`) is no error.
+ *
+ * @throws InputError when the file cannot be written
+ */
 export function emit(text: string, file: string | undefined): void {
   if (file !== undefined) {
-    writeFileSync(file, text);
+    try {
+      writeFileSync(file, text);
+    } catch (error) {
+      throw new InputError(`cannot be written: ${error instanceof Error ? error.message : String(error)}`, { file });
+    }
     return;
   }
   process.stdout.write(text);

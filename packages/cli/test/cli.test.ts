@@ -98,6 +98,9 @@ describe("compare", () => {
     [["compare", "ats-lifecycle", "-b", "amd-vi", "-p", "vtd-track-pasids"], "policy vtd-track-pasids concerns none"],
     [["compare", "ats-lifecycle", "--show", "x"], 'unknown view "x": expected one of summary'],
     [["compare", "ats-lifecycle", "-d", "/nowhere/lspci.txt@01:00.0"], "/nowhere/lspci.txt: no such file"],
+    [["list", "scenarios", "-f", "pdf"], "Allowed choices are table, json"],
+    [["inspect", "/nowhere/lspci.txt"], "/nowhere/lspci.txt: no such file"],
+    [["inspect", folder], "is not a file"],
     [["compare", "ats-lifecycle", "-f", "pdf"], "Allowed choices are table, json, markdown"],
     [["compare"], "missing required argument"],
     [["frobnicate"], "unknown command"],
@@ -127,6 +130,12 @@ describe("inspect", () => {
     const damaged = file("damaged.txt", `01:00.0 Ethernet\n${header}10: zz\n`);
     expect(runCommand(["inspect", damaged])).toBe(2);
     expect(err).toContain("damaged.txt:3");
+  });
+
+  it("a file that cannot be written is told", () => {
+    const target = path.join(folder, "absent", "x.json");
+    expect(runCommand(["inspect", file("one.txt", `01:00.0 Ethernet\n${header}`), "-o", target])).toBe(2);
+    expect(err).toContain(`${target}: cannot be written`);
   });
 
   it("a short dump is read as far as it goes, with a warning", () => {
