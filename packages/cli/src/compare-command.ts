@@ -43,6 +43,7 @@ export function addCompare(program: Command): void {
     .option("-k, --kernel <versions>", "kernel versions, comma separated (default: 7.2)", list, [])
     .option("-p, --policy <names>", "policies instead of the shipped ones (see: iommu-lab list policies)", list, [])
     .option("--cmdline <words>", "more kernel parameters", "")
+    .option("--why", "tell every rule that decided, with its source", false)
     .option(
       "--show <views>",
       `tables to print: ${views.map(({ id }) => id).join(", ")} (default: ${defaultViews.map(({ id }) => id).join(", ")})`,

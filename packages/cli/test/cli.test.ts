@@ -83,6 +83,11 @@ describe("compare", () => {
     expect(wanted.map((step) => rows.find(([first]) => first === step)?.[1]).join(" ")).toBe(expected);
   });
 
+  it("--why tells each rule with its source", () => {
+    expect(runCommand(["compare", "ats-lifecycle", "-b", "arm-smmuv3", "-d", "nic", "--why"])).toBe(0);
+    expect(out).toContain("a bypassing STE refuses ATS: ATS off (Linux 7.2 arm_smmu_attach_prepare()");
+  });
+
   it("AMD with memory encryption takes DMA for a function with PASIDs", () => {
     const words = ["compare", "ats-lifecycle", "-b", "amd-vi", "-d", "nic", "--cmdline", "mem_encrypt=on"];
     expect(runCommand(words)).toBe(0);

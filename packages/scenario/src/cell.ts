@@ -82,7 +82,7 @@ export interface ReachReport {
 export interface AtsReport {
   /** ATS Enable in config space. */
   readonly enabled: boolean;
-  /** Whether a Translation Request is answered with Success. */
+  /** Whether the IOMMU lets the RID use ATS: a Translation Request gets Success, or a Translated request passes. */
   readonly permitted: boolean;
   /** STU in config space: translations are of 2^(12+stu) bytes at least. */
   readonly stu: number;
@@ -132,7 +132,7 @@ export interface Cell {
   readonly owner: string;
   /** PASID → domain type, as the core believes. */
   readonly pasids: Readonly<Record<string, string>>;
-  /** `enabled` and `stu` from config space; `permitted`: a Translation Request is answered with Success. */
+  /** `enabled` and `stu` from config space; `permitted`: the IOMMU lets the RID use ATS. */
   readonly ats: AtsReport;
   /** PRI Enable in config space. */
   readonly pri: EnableReport;

@@ -25,13 +25,25 @@ function reasonOf(policy: AtsPolicy, event: AtsEvent, state: AtsState, on: boole
   if (smmuv3OnDemand.wants(event, state) !== on) {
     return `the policy ${policy.id} says so; the shipped one does not`;
   }
-  if (!on) {
-    return "nothing is translated: the SMMU refuses ATS where an STE bypasses or aborts";
+  return on ? reasonOn(state) : reasonOff(event, state);
+}
+
+function reasonOn({ ridDomain, livePasids }: AtsState): string {
+  if (ridDomain !== "IDENTITY" && ridDomain !== "BLOCKED") {
+    return `${ridDomain}: requests without PASID are translated, the STE has EATS=1: ATS on`;
   }
-  if (state.ridDomain !== "IDENTITY" && state.ridDomain !== "BLOCKED") {
-    return "requests without PASID are translated";
+  const s1dss = ridDomain === "IDENTITY" ? "S1DSS=BYPASS" : "S1DSS=TERMINATE";
+  if (livePasids > 0) {
+    return `${ridDomain} with PASIDs attached: the STE keeps the CD table (${s1dss}, EATS=1), so it permits the RID too: ATS on`;
   }
-  return state.livePasids > 0 ? "PASIDs are attached" : "the function cannot work without ATS";
+  return `${ridDomain}: the function cannot work without ATS, so the STE has a CD table (${s1dss}, EATS=1): ATS on`;
+}
+
+function reasonOff(event: AtsEvent, { ridDomain }: AtsState): string {
+  const gone = event === "pasid-remove" ? "the last PASID is gone; " : "";
+  return ridDomain === "BLOCKED"
+    ? `${gone}BLOCKED: the STE aborts, which refuses Translation Requests and Translated requests: ATS off`
+    : `${gone}${ridDomain}: nothing is translated, and a bypassing STE refuses ATS: ATS off`;
 }
 
 /** What the policy is asked about. */

@@ -104,7 +104,7 @@ export function* removePasid(context: DriverContext, device: Device, pasid: Pasi
   if (master.ssidsInUse || ridDomain === undefined) {
     return;
   }
-  const wanted = master.atsSupported && context.policy.wants("pasid-remove", atsStateOf(master, ridDomain.type, 0));
+  const wanted = decideAts(master, context.policy, "pasid-remove", atsStateOf(master, ridDomain.type, 0));
   const downgrade = isUntranslated(ridDomain) ? !wanted : wanted !== master.atsEnabled;
   if (downgrade) {
     yield* ridDomain.attach(device, ridDomain);

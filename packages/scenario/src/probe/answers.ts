@@ -64,7 +64,7 @@ export function answersAt(
   const state = snapshot(stage);
   if (outcome.status === "not-applicable") {
     const reach = { honest: notAsked, hostile: { ...notAsked, translated: notForged } };
-    return { outcome, state, reach, withPasid: {}, atc: [], msi: "not-sent", evidence: [] };
+    return { outcome, state, reach, withPasid: {}, atc: [], msi: "not-applicable", evidence: [] };
   }
   const asker = new Asker(scenario, subject, index, stage);
   const reach = asker.reach(NO_PASID);

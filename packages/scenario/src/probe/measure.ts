@@ -54,7 +54,7 @@ function cellOf(step: Step, column: string, given: Answers, events: readonly Tra
     pasids: state.pasids,
     ats: {
       enabled: state.ats.enabled,
-      permitted: reach.hostile.translationRequest.completion === "success",
+      permitted: reach.hostile.translationRequest.completion === "success" || reach.hostile.translated.forged === "ok",
       stu: state.ats.stu,
     },
     pri: state.pri,
