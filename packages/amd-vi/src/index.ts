@@ -70,4 +70,4 @@ export {
 } from "./layout/registers.ts";
 export { type Words, fromQuadwords, quadwords } from "./layout/words.ts";
 export { AMD_ATS_SLOT, AMD_IOMMUS, type AmdViOptions, amdvi } from "./plugin.ts";
-export { amdIdentityAtsOff, amdWithAnyTranslation } from "./policy.ts";
+export { type ExplainedAtsPolicy, amdIdentityAtsOff, amdWithAnyTranslation } from "./policy.ts";

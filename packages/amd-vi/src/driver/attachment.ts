@@ -2,6 +2,7 @@ import type { Op } from "@iommu-lab/core";
 import { KernelError, withLock } from "@iommu-lab/core";
 import { getBits } from "../layout/words.ts";
 import type { Words } from "../layout/words.ts";
+import { decideAts, explainFailure } from "./ats-decision.ts";
 import { disableCapabilities, disablePri, enableAts, enablePasid, enablePri } from "./capabilities.ts";
 import type { DeviceData } from "./device-data.ts";
 import { freeGcr3Table, setupGcr3Table, updateGcr3 } from "./gcr3-table.ts";
@@ -86,48 +87,14 @@ function* destroyGcr3Table(state: DriverState, device: DeviceData, domain: Prote
   freeGcr3Table(state, device);
 }
 
-/** Whether ATS can be enabled at all; if not, the trace says why. Source: Linux 7.2 `pdev_enable_cap_ats()`. */
-export function atsPossible(state: DriverState, device: DeviceData): boolean {
-  if (state.iotlbSup && device.atsSupported) {
-    return true;
-  }
-  const reason = state.iotlbSup
-    ? "no ATS capability was recorded at probe: ATS is never enabled"
-    : "a unit lacks IotlbSup: ATS is never enabled";
-  state.decide(device.function.name, {
-    rule: "amd-ats-possible",
-    input: `IotlbSup=${state.iotlbSup ? 1 : 0}, recorded=${device.atsSupported}`,
-    answer: "ATS off",
-    reason,
-    source: "Linux 7.2 pdev_enable_cap_ats()",
-    basis: state.iotlbSup ? "recorded" : "source",
-  });
-  return false;
-}
-
-/** A function that did not take an Enable bit stays attached without it. */
-function explainFailure(state: DriverState, device: DeviceData, capability: string, failed: boolean): void {
-  if (failed) {
-    state.decide(device.function.name, {
-      rule: "amd-enable-failed",
-      input: `${capability} wanted`,
-      answer: `${capability} off`,
-      reason: `the function did not take ${capability} Enable; the attach goes on and the driver believes it off`,
-      source: "Linux 7.2 pdev_enable_caps()",
-      basis: "source",
-    });
-  }
-}
-
 /** ATS, and with a GCR3 table PRI and its fault queue. Source: Linux 7.2 `attach_device()`, `amd_iommu_iopf_add_device()`. */
 export function* enableAtsAndPri(state: DriverState, device: DeviceData, pageRequests: boolean): Op<void> {
-  yield* enableAts(device);
-  explainFailure(state, device, "ATS", !device.atsEnabled);
+  device.atsWanted = true;
+  explainFailure(state, device, "ATS", yield* enableAts(device));
   if (!pageRequests) {
     return;
   }
-  yield* enablePri(device);
-  explainFailure(state, device, "PRI", device.atsEnabled && device.priSupported && !device.priEnabled);
+  explainFailure(state, device, "PRI", yield* enablePri(device));
   if (device.priEnabled) {
     if (device.unit.faultQueue) {
       device.pageRequests = true;
@@ -160,11 +127,10 @@ function attachDevice(state: DriverState, device: DeviceData, domain: Protection
         }
         throw error;
       }
-      yield* enablePasid(device);
-      explainFailure(state, device, "PASID", device.pasidSupported && !device.pasidEnabled);
+      explainFailure(state, device, "PASID", yield* enablePasid(device));
     }
     device.domain = domain;
-    if (atsPossible(state, device) && state.wantsAts(device, "rid-attach", device.gcr3.pasidCount)) {
+    if (decideAts(state, device, "rid-attach", domain.type, device.gcr3.pasidCount)) {
       yield* enableAtsAndPri(state, device, domain.svaCapable);
     }
     yield domain.lock.exclusive;
@@ -188,6 +154,7 @@ function detachDevice(state: DriverState, device: DeviceData): Op<void> {
       return;
     }
     device.pageRequests = false;
+    device.atsWanted = false;
     yield* disableCapabilities(device);
     yield* clearDteEntry(state, device);
     yield domain.lock.exclusive;
@@ -213,9 +180,9 @@ export function* attachDomain(state: DriverState, device: DeviceData, domain: Pr
   if (device.domain === domain) {
     state.decide(device.function.name, {
       rule: "amd-same-domain",
-      input: `bound to the same domain`,
-      answer: "nothing written",
-      reason: "the driver believes that the device is attached already: neither DTE nor ATS Enable is looked at",
+      input: `rid-attach: RID on ${domain.type}, the domain it is bound to`,
+      answer: `${device.atsEnabled ? "ATS on" : "ATS off"}, nothing written`,
+      reason: "the driver believes the device bound to this domain: it looks neither at the DTE nor at ATS Enable",
       source: "Linux 7.2 amd_iommu_attach_device()",
       basis: "source",
     });
@@ -229,6 +196,7 @@ export function* attachDomain(state: DriverState, device: DeviceData, domain: Pr
 
 /** Blocks a device. The DTE is cleared once more when it was bound. Source: Linux 7.2 `blocked_domain_attach_device()`. */
 export function* blockDevice(state: DriverState, device: DeviceData): Op<void> {
+  decideAts(state, device, "rid-attach", "BLOCKED", device.gcr3.pasidCount);
   if (device.domain !== undefined) {
     yield* detachDevice(state, device);
   }

@@ -20,14 +20,14 @@ const PAGE_SHIFT = 12;
 /** Outstanding page requests the driver allows. */
 const PAGE_REQUESTS = 32;
 
-/** Runs a step whose errno the driver does not look at. @returns whether it succeeded */
-export function* succeeds(step: Op<void>): Op<boolean> {
+/** Runs a step whose errno the driver does not look at. @returns its error, undefined when it succeeded */
+export function* failureOf(step: Op<void>): Op<KernelError | undefined> {
   try {
     yield* step;
-    return true;
+    return undefined;
   } catch (error) {
     if (error instanceof KernelError) {
-      return false;
+      return error;
     }
     throw error;
   }
@@ -49,28 +49,38 @@ export function recordCapabilities(device: DeviceData, dev: PciDev): void {
 }
 
 /** Source: Linux 7.2 `pdev_enable_cap_pasid()`: no features are asked for, so only user pages can be reached. */
-export function* enablePasid(device: DeviceData): Op<void> {
-  if (!device.pasidEnabled && device.pasidSupported) {
-    device.pasidEnabled = yield* succeeds(pciEnablePasid(device.function, 0));
+export function* enablePasid(device: DeviceData): Op<KernelError | undefined> {
+  if (device.pasidEnabled || !device.pasidSupported) {
+    return undefined;
   }
+  const error = yield* failureOf(pciEnablePasid(device.function, 0));
+  device.pasidEnabled = error === undefined;
+  return error;
 }
 
 /** Source: Linux 7.2 `pdev_enable_cap_ats()`; the caller knows that all units have IotlbSup. */
-export function* enableAts(device: DeviceData): Op<void> {
-  if (!device.atsEnabled && device.atsSupported && (yield* succeeds(pciEnableAts(device.function, PAGE_SHIFT)))) {
+export function* enableAts(device: DeviceData): Op<KernelError | undefined> {
+  if (device.atsEnabled || !device.atsSupported) {
+    return undefined;
+  }
+  const error = yield* failureOf(pciEnableAts(device.function, PAGE_SHIFT));
+  if (error === undefined) {
     device.atsEnabled = true;
     device.atsQueueDepth = pciAtsQueueDepth(device.function);
   }
+  return error;
 }
 
 /** Source: Linux 7.2 `pdev_enable_cap_pri()`: only with ATS. */
-export function* enablePri(device: DeviceData): Op<void> {
+export function* enablePri(device: DeviceData): Op<KernelError | undefined> {
   if (device.priEnabled || !device.atsEnabled || !device.priSupported) {
-    return;
+    return undefined;
   }
-  if (yield* succeeds(pciResetPri(device.function))) {
-    device.priEnabled = yield* succeeds(pciEnablePri(device.function, PAGE_REQUESTS));
-  }
+  const error =
+    (yield* failureOf(pciResetPri(device.function))) ??
+    (yield* failureOf(pciEnablePri(device.function, PAGE_REQUESTS)));
+  device.priEnabled = error === undefined;
+  return error;
 }
 
 /** Source: Linux 7.2 `pdev_disable_cap_ats()`. */

@@ -41,6 +41,8 @@ export class DeviceData {
   pasidSupported = false;
   /** PASIDs that unit and device can take; 0 when PASID support was not recorded. */
   maxPasids = 0;
+  /** ATS was wanted since the RID's domain was attached. A failure to enable it is not tried again. */
+  atsWanted = false;
   /** What the driver believes of ATS Enable. */
   atsEnabled = false;
   /** Invalidate Queue Depth of the function, 0 for a VF. */

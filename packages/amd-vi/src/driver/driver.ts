@@ -12,6 +12,7 @@ import type {
 } from "@iommu-lab/core";
 import { KernelError, PROT_READ, PROT_WRITE, x86_64 } from "@iommu-lab/core";
 import { pciDev, pciDeviceGroup } from "@iommu-lab/pci";
+import { decideAts } from "./ats-decision.ts";
 import { BlockedDomain, IdentityDomain, PagingDomain, SvaDomain } from "./domains.ts";
 import { inRange } from "./firmware.ts";
 import { probeDevice } from "./probe.ts";
@@ -58,8 +59,19 @@ export class AmdIommuDriver implements IommuDriver {
    */
   // oxlint-disable-next-line require-yield
   *releaseDevice(device: Device): Op<void> {
-    if (this.#state.dataOf(device).domain !== undefined) {
+    const data = this.#state.dataOf(device);
+    if (data.domain === undefined) {
+      decideAts(this.#state, data, "release", "BLOCKED", data.gcr3.pasidCount);
+    } else {
       this.#state.warn("amd_iommu_release_device", `${device.name} is still attached`);
+      this.#state.decide(device.name, {
+        rule: "amd-release-bound",
+        input: `release: RID on ${data.domain.type}`,
+        answer: data.atsEnabled ? "ATS on" : "ATS off",
+        reason: `the device has a direct region: it is released on ${data.domain.type} and nothing is cleared`,
+        source: "Linux 7.2 amd_iommu_release_device()",
+        basis: "recorded",
+      });
     }
     this.#state.forget(device);
   }

@@ -1,7 +1,8 @@
 import type { Op, Pasid } from "@iommu-lab/core";
 import { KernelError, withLock } from "@iommu-lab/core";
-import { atsPossible, enableAtsAndPri, setDteEntry } from "./attachment.ts";
-import { disableAts, disablePri, succeeds } from "./capabilities.ts";
+import { decideAts } from "./ats-decision.ts";
+import { enableAtsAndPri, setDteEntry } from "./attachment.ts";
+import { disableAts, disablePri, failureOf } from "./capabilities.ts";
 import type { DeviceData } from "./device-data.ts";
 import { updateGcr3 } from "./gcr3-table.ts";
 import type { ProtectionDomain } from "./protection-domain.ts";
@@ -20,10 +21,10 @@ function isPasidEnabled(device: DeviceData): boolean {
 /** What a policy other than the shipped one may want after a PASID came. */
 function* followPolicyOn(state: DriverState, device: DeviceData): Op<void> {
   const { domain, gcr3 } = device;
-  if (domain === undefined || !atsPossible(state, device)) {
+  if (domain === undefined) {
     return;
   }
-  if (state.wantsAts(device, "pasid-set", gcr3.pasidCount) && !device.atsEnabled) {
+  if (decideAts(state, device, "pasid-set", domain.type, gcr3.pasidCount) && !device.atsWanted) {
     yield* enableAtsAndPri(state, device, domain.svaCapable);
     if (device.atsEnabled) {
       yield* setDteEntry(state, device, domain);
@@ -34,9 +35,11 @@ function* followPolicyOn(state: DriverState, device: DeviceData): Op<void> {
 /** What a policy other than the shipped one may want before a PASID goes. */
 function* followPolicyOff(state: DriverState, device: DeviceData): Op<void> {
   const { domain, gcr3 } = device;
-  if (state.wantsAts(device, "pasid-remove", gcr3.pasidCount - 1) || domain === undefined || !device.atsEnabled) {
+  const wanted = decideAts(state, device, "pasid-remove", domain?.type ?? "BLOCKED", gcr3.pasidCount - 1);
+  if (wanted || domain === undefined || !device.atsEnabled) {
     return;
   }
+  device.atsWanted = false;
   device.pageRequests = false;
   yield* disableAts(device);
   yield* disablePri(device);
@@ -93,7 +96,7 @@ export function* removePasid(state: DriverState, device: DeviceData, domain: Pro
   }
   yield* followPolicyOff(state, device);
   yield* withLock(domain.lock, function* () {
-    if (yield* succeeds(updateGcr3(state, device, pasid, undefined))) {
+    if ((yield* failureOf(updateGcr3(state, device, pasid, undefined))) === undefined) {
       device.gcr3.pasidCount -= 1;
     }
     domain.pasids.splice(

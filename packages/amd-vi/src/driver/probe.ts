@@ -2,7 +2,7 @@ import type { Device, Op } from "@iommu-lab/core";
 import { KernelError } from "@iommu-lab/core";
 import type { PciDev } from "@iommu-lab/pci";
 import { pciDev, pciMaxPasids, pciPrepareAts } from "@iommu-lab/pci";
-import { recordCapabilities, succeeds } from "./capabilities.ts";
+import { failureOf, recordCapabilities } from "./capabilities.ts";
 import type { DeviceData } from "./device-data.ts";
 import type { DriverState } from "./state.ts";
 
@@ -15,18 +15,11 @@ const PAGE_SHIFT = 12;
  * Source: Linux 7.2 `iommu_init_device()`, `amd_iommu_gt_ppr_supported()`.
  */
 function recordFlags(state: DriverState, data: DeviceData, dev: PciDev): void {
-  const { features, commandLine, gtPprSupported } = state;
-  const permitted = commandLine.passthroughDefault || !commandLine.forceIsolation;
+  const { commandLine, gtPprSupported, capabilitiesPermitted: permitted } = state;
   if (permitted && gtPprSupported) {
     recordCapabilities(data, dev);
   }
-  const names: readonly (readonly [string, boolean])[] = [
-    ["GT", features.gt],
-    ["PPR", features.ppr],
-    ["GIoSup", features.gio],
-    ["EPHSup", features.eph],
-  ];
-  const missing = names.filter(([, has]) => !has).map(([name]) => name);
+  const missing = state.missingFeatures;
   const found = [data.atsSupported && "ATS", data.priSupported && "PRI", data.pasidSupported && "PASID"];
   const recorded = found.filter((name) => name !== false).join(", ") || "nothing";
   state.decide(dev.name, {
@@ -36,10 +29,10 @@ function recordFlags(state: DriverState, data: DeviceData, dev: PciDev): void {
     reason: !gtPprSupported
       ? `the units lack ${missing.join(", ")}: no ATS, PASID or PRI for any device`
       : permitted
-        ? "capabilities of the device are recorded"
-        : "isolation is forced: capabilities of the device are ignored",
+        ? "all units have GT, PPR, GIoSup and EPHSup: the capabilities of the device are recorded"
+        : "amd_iommu=force_isolation without pass-through: the capabilities of the device are ignored",
     source: "Linux 7.2 iommu_init_device(), amd_iommu_gt_ppr_supported()",
-    basis: permitted ? "recorded" : "source",
+    basis: permitted || !gtPprSupported ? "recorded" : "source",
   });
 }
 
@@ -71,5 +64,5 @@ export function* probeDevice(state: DriverState, device: Device): Op<void> {
     throw new KernelError("ENODEV", "DMA translation not supported by the IOMMU");
   }
   yield* unit.completionWait();
-  yield* succeeds(pciPrepareAts(dev, PAGE_SHIFT));
+  yield* failureOf(pciPrepareAts(dev, PAGE_SHIFT));
 }

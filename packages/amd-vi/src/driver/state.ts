@@ -1,6 +1,5 @@
 import type { Basis, Device, IommuCore } from "@iommu-lab/core";
-import type { AtsEvent, AtsPolicy, Rid } from "@iommu-lab/pci";
-import { pciAtsRequired } from "@iommu-lab/pci";
+import type { AtsPolicy, Rid } from "@iommu-lab/pci";
 import type { Features } from "../layout/features.ts";
 import { decodeFeatures } from "../layout/features.ts";
 import type { AmdCommandLine } from "./command-line.ts";
@@ -123,6 +122,18 @@ export class DriverState implements Gcr3Owner {
     return this.v2Supported && this.features.ppr && this.features.eph;
   }
 
+  /** Those of the features behind {@link DriverState.gtPprSupported} that a unit lacks. */
+  get missingFeatures(): readonly string[] {
+    const { gt, ppr, gio, eph } = this.features;
+    const names = [!gt && "GT", !ppr && "PPR", !gio && "GIoSup", !eph && "EPHSup"];
+    return names.filter((name) => name !== false);
+  }
+
+  /** The command line lets the driver look at what devices can do. Source: Linux 7.2 `iommu_init_device()`. */
+  get capabilitiesPermitted(): boolean {
+    return this.commandLine.passthroughDefault || !this.commandLine.forceIsolation;
+  }
+
   /** Source: Linux 7.2 `amd_iommu_pasid_supported()`, on CPUs with 4-level tables and without SNP. */
   get pasidSupported(): boolean {
     return this.gtPprSupported;
@@ -142,20 +153,5 @@ export class DriverState implements Gcr3Owner {
     if (trace.active) {
       trace.emit("warn", { where, what });
     }
-  }
-
-  /** Asks the policy whether ATS is wanted for a device after an event. */
-  wantsAts(data: DeviceData, event: AtsEvent, livePasids: number): boolean {
-    const { policy } = this;
-    const dev = data.function;
-    const ridDomain = data.domain?.type ?? "BLOCKED";
-    const state = { ridDomain, livePasids, required: pciAtsRequired(dev) };
-    const wanted = policy.wants(event, state);
-    const input = `${event}, RID on ${ridDomain}, ${livePasids} PASIDs`;
-    const answer = wanted ? "ATS on" : "ATS off";
-    const { source } = policy;
-    const basis = policy.basis(event, state);
-    this.decide(dev.name, { rule: policy.id, input, answer, reason: `${answer} after ${input}`, source, basis });
-    return wanted;
   }
 }
