@@ -40,6 +40,9 @@ export interface RequestPortParts {
   readonly hostLevels: number;
 }
 
+/** INVALID_DEVICE_REQUEST of a Translation Request that no DTE allows; this event has no RW. */
+const UNANSWERED = EVENT_TR | eventType(INVALID_TRANSLATION_REQUEST);
+
 type Refusal = Pick<Fault, "code" | "flags"> & Partial<Fault>;
 
 /**
@@ -128,9 +131,8 @@ export class RequestPort {
   #translationRequest(dte: FetchedDte): TranslateResult {
     const { entry } = dte;
     const request = this.#request;
-    const unanswered = EVENT_TR | eventType(INVALID_TRANSLATION_REQUEST);
     if (!entry.valid || !entry.iotlb || !entry.translationValid) {
-      return this.#refuse({ code: EVENT.INVALID_DEVICE_REQUEST, flags: unanswered }, dte);
+      return this.#refuse({ code: EVENT.INVALID_DEVICE_REQUEST, flags: UNANSWERED }, dte);
     }
     if (this.#parts.exclusion.holds(request.page, entry.exclusion)) {
       this.#result.pass(request.page, entry.read, entry.write);
@@ -198,8 +200,9 @@ export class RequestPort {
   #noEntry(): TranslateResult {
     const { failure, failureAddress } = this.#parts.table;
     if (failure === "beyond") {
-      const code = this.#translationFlag() === 0 ? EVENT.IO_PAGE_FAULT : EVENT.INVALID_DEVICE_REQUEST;
-      return this.#refuse({ code, flags: this.#access() | this.#translationFlag() }, undefined);
+      return this.#request.type === AT_TRANSLATION_REQUEST
+        ? this.#refuse({ code: EVENT.INVALID_DEVICE_REQUEST, flags: UNANSWERED }, undefined)
+        : this.#refuse({ code: EVENT.IO_PAGE_FAULT, flags: this.#access() }, undefined);
     }
     const flags = eventType(ERROR_MASTER_ABORT) | this.#access() | this.#translationFlag();
     return this.#refuse({ code: EVENT.DEV_TAB_HARDWARE_ERROR, flags, address: failureAddress }, undefined);

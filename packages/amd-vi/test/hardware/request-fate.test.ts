@@ -1,7 +1,7 @@
 import type { DeviceTableEntry, OpenPoints } from "@iommu-lab/amd-vi";
 import { EMPTY_DTE, amdV1, defaultOpenPoints, encodeFeatures, invalidateDevtabEntry } from "@iommu-lab/amd-vi";
 import { DEVICE_TABLE_BASE, EXCLUSION_BASE, EXCLUSION_LIMIT } from "../registers.ts";
-import { NO_PASID, REQUEST_PRIVILEGED, REQUEST_WRITE } from "@iommu-lab/pci";
+import { AT_TRANSLATION_REQUEST, NO_PASID, REQUEST_PRIVILEGED, REQUEST_WRITE } from "@iommu-lab/pci";
 import { describe, expect, test } from "vitest";
 import { Machine, RID, RW, TRANSLATED } from "./machine.ts";
 
@@ -143,6 +143,8 @@ describe("fate of the request classes", () => {
       ask: "CA INVALID_DEVICE_REQUEST",
       translated: "CA IO_PAGE_FAULT",
     });
+    machine.unit.translate(RID, NO_PASID, PAGE, 0, AT_TRANSLATION_REQUEST | REQUEST_WRITE);
+    expect(machine.log.at(-1)).toBe("00003A00 81000000 12345000 00000000");
     machine.unit.write64(DEVICE_TABLE_BASE, 0x1ff, 0);
     expect(fates(machine).write).toBe("CA DEV_TAB_HARDWARE_ERROR");
     expect(machine.log.at(-2)).toBe("00003A00 32200000 00074000 00000000");
