@@ -41,13 +41,14 @@ function prepare(stage: Stage, manner: Manner): void {
 export function untranslatedRead(manner: Manner, pasid: number): Question<AccessOutcome> {
   return {
     name: label(manner, pasid, "untranslated.read"),
+    honest: manner === "honest",
     ask(stage) {
       prepare(stage, manner);
       const { page, host } = place(stage, pasid);
       stage.platform.memory.store32(host * PAGE + READ_AT, SECRET);
       const result = stage.endpoint.untranslatedRead(page, READ_AT, pasid);
       const reached = result.sent && result.status === "success" && result.value === SECRET;
-      return { value: reached ? "ok" : refusal(result, undefined), events: [result.event] };
+      return { value: reached ? "ok" : refusal(result, undefined), events: result.sent ? [result.event] : [] };
     },
   };
 }
@@ -63,13 +64,14 @@ function write(
   memory.store32(host * PAGE + WRITE_AT, 0);
   const result = send();
   const reached = memory.load32(host * PAGE + WRITE_AT) === MARK;
-  return { value: reached ? "ok" : refusal(result, denied), events: [result.event] };
+  return { value: reached ? "ok" : refusal(result, denied), events: result.sent ? [result.event] : [] };
 }
 
 /** An Untranslated write. */
 export function untranslatedWrite(manner: Manner, pasid: number): Question<AccessOutcome> {
   return {
     name: label(manner, pasid, "untranslated.write"),
+    honest: manner === "honest",
     ask(stage) {
       prepare(stage, manner);
       const { page, host } = place(stage, pasid);
@@ -78,19 +80,30 @@ export function untranslatedWrite(manner: Manner, pasid: number): Question<Acces
   };
 }
 
+/** The completion of a Translation Request, and which page it was for. */
+export interface TranslationAnswer {
+  readonly outcome: TranslationOutcome;
+  /** Page number asked for. */
+  readonly page: number;
+  /** Host page number in the completion. */
+  readonly host: number;
+}
+
 /** A Translation Request for the buffer. */
-export function translationRequest(manner: Manner, pasid: number): Question<TranslationOutcome> {
+export function translationRequest(manner: Manner, pasid: number): Question<TranslationAnswer> {
   return {
     name: label(manner, pasid, "translationRequest"),
+    honest: manner === "honest",
     ask(stage) {
       prepare(stage, manner);
       const { page } = place(stage, pasid);
       const result = stage.endpoint.translationRequest(page, pasid, {});
       if (!result.sent) {
-        return { value: { completion: "not-sent", read: false, write: false }, events: [] };
+        return { value: { outcome: { completion: "not-sent", read: false, write: false }, page, host: 0 }, events: [] };
       }
+      const { host, read, write: writable } = result;
       const completion = result.status === "success" ? "success" : result.status === "CA" ? "CA" : "UR";
-      return { value: { completion, read: result.read, write: result.write }, events: [result.event] };
+      return { value: { outcome: { completion, read, write: writable }, page, host }, events: [result.event] };
     },
   };
 }
@@ -137,6 +150,7 @@ function lastTranslation(stage: Stage, pasid: number): PastTranslation | undefin
 export function cxlWrite(manner: Manner, pasid: number): Question<AccessOutcome> {
   return {
     name: label(manner, pasid, "cxlCache"),
+    honest: manner === "honest",
     ask(stage) {
       const { cxl } = stage;
       if (cxl === undefined) {

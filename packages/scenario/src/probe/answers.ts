@@ -7,10 +7,12 @@ import type {
   MsiOutcome,
   ReachReport,
   TranslatedOutcome,
+  TranslationOutcome,
 } from "../cell.ts";
 import type { Scenario } from "../scenario.ts";
 import type { Stage, Subject } from "../stage.ts";
 import {
+  type TranslationAnswer,
   cxlWrite,
   forgedWrite,
   interrupt,
@@ -21,7 +23,7 @@ import {
   untranslatedWrite,
 } from "./access.ts";
 import { type StepOutcome, replay } from "./play.ts";
-import type { Question } from "./question.ts";
+import type { Manner, Question } from "./question.ts";
 import { type Snapshot, snapshot } from "./snapshot.ts";
 
 /** What was asked after a step, and what could be read without asking. */
@@ -76,7 +78,7 @@ export function answersAt(
     ...(pasid === NO_PASID ? {} : { pasid }),
     read,
     write,
-    current: asker.ask(stillTrue(page, host, pasid)),
+    current: asker.current(page, host, pasid),
   }));
   return { outcome, state, reach, withPasid, atc, msi: asker.ask(interrupt), evidence: asker.evidence };
 }
@@ -87,6 +89,10 @@ class Asker {
   readonly #subject: Subject;
   readonly #index: number;
   readonly #stage: Stage;
+  /** A replay in which a question found nothing to send: it serves the next one. */
+  #spare: Stage | undefined;
+  /** The hostile device's Translation Requests so far, by PASID. */
+  readonly #translations = new Map<number, TranslationAnswer>();
 
   constructor(scenario: Scenario, subject: Subject, index: number, stage: Stage) {
     this.#scenario = scenario;
@@ -100,11 +106,12 @@ class Asker {
     if (absent !== undefined) {
       return absent;
     }
-    const twin = replay(this.#scenario, this.#subject, this.#index);
+    const twin = this.#spare ?? replay(this.#scenario, this.#subject, this.#index);
     // Events are numbered from the question on: that is the recording which the evidence names.
     const stop = twin.platform.trace.subscribe(ignore);
     const { value, events } = question.ask(twin);
     stop();
+    this.#spare = question.honest === true && events.length === 0 ? twin : undefined;
     for (const id of events) {
       this.evidence.push(`${question.name}:${id}`);
     }
@@ -116,13 +123,29 @@ class Asker {
     return { honest, hostile: this.#hostile(pasid, honest) };
   }
 
+  /** Whether the IOMMU would give an ATC entry's translation now; the page asked for already is not asked again. */
+  current(page: number, host: number, pasid: number): boolean {
+    const known = this.#translations.get(pasid);
+    if (known?.page !== page) {
+      return this.ask(stillTrue(page, host, pasid));
+    }
+    const { completion, read, write } = known.outcome;
+    return completion === "success" && known.host === host && (read || write);
+  }
+
+  #translation(manner: Manner, pasid: number): TranslationOutcome {
+    const answer = this.ask(translationRequest(manner, pasid));
+    this.#translations.set(pasid, answer);
+    return answer.outcome;
+  }
+
   #honest(pasid: number): HonestReach {
     return {
       untranslated: {
         read: this.ask(untranslatedRead("honest", pasid)),
         write: this.ask(untranslatedWrite("honest", pasid)),
       },
-      translationRequest: this.ask(translationRequest("honest", pasid)),
+      translationRequest: this.#translation("honest", pasid),
       cxlCache: this.ask(cxlWrite("honest", pasid)),
     };
   }
@@ -138,8 +161,7 @@ class Asker {
         read: untranslated.read === "not-sent" ? this.ask(untranslatedRead("hostile", pasid)) : untranslated.read,
         write: untranslated.write === "not-sent" ? this.ask(untranslatedWrite("hostile", pasid)) : untranslated.write,
       },
-      translationRequest:
-        translation.completion === "not-sent" ? this.ask(translationRequest("hostile", pasid)) : translation,
+      translationRequest: translation.completion === "not-sent" ? this.#translation("hostile", pasid) : translation,
       cxlCache: this.ask(cxlWrite("hostile", pasid)),
       translated: { forged: this.ask(forgedWrite(pasid)), stale: this.ask(staleWrite(pasid)) },
     };

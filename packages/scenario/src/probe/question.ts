@@ -12,6 +12,8 @@ export interface Question<T> {
   readonly name: string;
   /** Asks it of a stage that is thrown away afterwards. */
   ask(stage: Stage): Answer<T>;
+  /** Asked of a device that keeps the rules: where it sends nothing, the replay stays as fresh as it was. */
+  readonly honest?: boolean;
   /** The answer where the device or the platform has nothing that could be asked; looks, and changes nothing. */
   absent?(stage: Stage): T | undefined;
 }
@@ -20,7 +22,7 @@ export interface Question<T> {
 export interface Answer<T> {
   /** The answer. */
   readonly value: T;
-  /** Event ids of the replay, in order. */
+  /** Event ids of the replay, in order; none when nothing was sent. */
   readonly events: readonly number[];
 }
 
