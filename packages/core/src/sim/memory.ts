@@ -1,7 +1,7 @@
 import type { Digest } from "./digest.ts";
 import { InputError } from "./errors.ts";
 
-const CHUNK_SHIFT = 14;
+const CHUNK_SHIFT = 12;
 const CHUNK_BYTES = 2 ** CHUNK_SHIFT;
 const CHUNK_WORDS = CHUNK_BYTES / 4;
 
@@ -19,9 +19,9 @@ export interface Allocation {
 
 /** Options of {@link PhysicalMemory}. */
 export interface MemoryOptions {
-  /** First RAM address in bytes. Default 0x40000000; a multiple of 16 KiB. */
+  /** First RAM address in bytes. Default 0x40000000; a multiple of 4 KiB. */
   readonly base?: number;
-  /** RAM size in bytes. Default 16 GiB; a multiple of 16 KiB, end below 2^52. */
+  /** RAM size in bytes. Default 16 GiB; a multiple of 4 KiB, end below 2^52. */
   readonly size?: number;
 }
 
@@ -55,7 +55,7 @@ export class PhysicalMemory {
     const size = options.size ?? 16 * 2 ** 30;
     this.end = this.base + size;
     if (this.base % CHUNK_BYTES !== 0 || size % CHUNK_BYTES !== 0 || size <= 0 || this.end > 2 ** 52) {
-      throw new InputError("RAM must start and end on a 16 KiB boundary below 2^52");
+      throw new InputError("RAM must start and end on a 4 KiB boundary below 2^52");
     }
     this.#next = this.base;
   }
