@@ -82,7 +82,16 @@ function run(name: string, flags: CompareFlags): void {
   const plan = planOf(request);
   const measured = plan.columns.map((planned, index) => {
     progress(`measuring ${index + 1}/${plan.columns.length} ${planned.subject.id}`);
-    return measureColumn(plan.scenario, planned);
+    const column = measureColumn(plan.scenario, planned);
+    // A cell is measured where it is read; reading here what will be printed keeps the progress true.
+    for (const cell of column.cells) {
+      if (flags.format === "json") {
+        JSON.stringify(cell);
+      } else {
+        shown.forEach((view) => view.text(cell));
+      }
+    }
+    return column;
   });
   progress(undefined);
   const comparison = assemble(plan.scenario, measured);

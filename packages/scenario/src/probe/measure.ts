@@ -20,7 +20,7 @@ export interface Measured {
 
 /**
  * Plays a scenario on a subject and measures after every step. The play itself is never touched: each question is asked
- * in a fresh replay of the steps so far.
+ * in a fresh replay of the steps so far, when its answer is first read. `JSON.stringify` reads all.
  */
 export function measure(scenario: Scenario, subject: Subject): Measured {
   const answers: Answers[] = [];
@@ -54,7 +54,10 @@ function cellOf(step: Step, column: string, given: Answers, events: readonly Tra
     pasids: state.pasids,
     ats: {
       enabled: state.ats.enabled,
-      permitted: reach.hostile.translationRequest.completion === "success" || reach.hostile.translated.forged === "ok",
+      get permitted() {
+        const { translated, translationRequest } = reach.hostile;
+        return translated.forged === "ok" || translationRequest.completion === "success";
+      },
       stu: state.ats.stu,
     },
     pri: state.pri,
@@ -64,10 +67,14 @@ function cellOf(step: Step, column: string, given: Answers, events: readonly Tra
     withPasid: given.withPasid,
     atc: given.atc,
     invalidations: invalidationsIn(events),
-    msi: given.msi,
+    get msi() {
+      return given.msi;
+    },
     belief: state.belief,
     basis: weakest(events),
-    evidence: [...mainEvidence(events), ...given.evidence],
+    get evidence() {
+      return [...mainEvidence(events), ...given.evidence];
+    },
   };
 }
 
