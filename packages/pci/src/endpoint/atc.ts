@@ -37,7 +37,7 @@ export interface AtcEntry {
   readonly global: boolean;
   /** U: only Untranslated requests may use the range. */
   readonly untranslatedOnly: boolean;
-  /** N: No Snoop may be used. */
+  /** N of the completion, as it is on the wire. */
   readonly noSnoop: boolean;
   /** The range must be accessed through CXL.io. */
   readonly cxlIo: boolean;

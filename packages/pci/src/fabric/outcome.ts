@@ -68,7 +68,7 @@ export class TranslationResult {
   global = false;
   /** U: only Untranslated requests may use the range. */
   untranslatedOnly = false;
-  /** N: No Snoop may be used. */
+  /** N of the completion, as it is on the wire. */
   noSnoop = false;
   /** The range must be accessed through CXL.io, not CXL.cache. */
   cxlIo = false;
