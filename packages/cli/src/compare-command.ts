@@ -1,10 +1,9 @@
 import { assemble, defaultViews, formatMarkdown, formatTable, measureColumn, views } from "@iommu-lab/matrix";
-import { type Cell, accelerator, nic } from "@iommu-lab/scenario";
+import type { Cell } from "@iommu-lab/scenario";
 import type { Command } from "commander";
 import { Option } from "commander";
 import pico from "picocolors";
-import { type DeviceRequest, named, planOf } from "./compare-request.ts";
-import { readText, splitDevice } from "./files.ts";
+import { named, planOf } from "./compare-request.ts";
 import { colourful, emit, progress } from "./output.ts";
 
 interface CompareFlags {
@@ -71,15 +70,14 @@ Examples:
 
 function run(name: string, flags: CompareFlags): void {
   const shown = flags.show.length === 0 ? defaultViews : flags.show.map((id) => named("view", views, id));
-  const request = {
+  const plan = planOf({
     scenario: name,
     backends: flags.backend,
-    devices: flags.device.map(deviceRequest),
+    devices: flags.device,
     kernels: flags.kernel,
     policies: flags.policy,
     cmdline: flags.cmdline,
-  };
-  const plan = planOf(request);
+  });
   const measured = plan.columns.map((planned, index) => {
     progress(`measuring ${index + 1}/${plan.columns.length} ${planned.subject.id}`);
     const column = measureColumn(plan.scenario, planned);
@@ -104,14 +102,6 @@ function run(name: string, flags: CompareFlags): void {
     const paint = (text: string, cell: Cell): string => paintCell(text, cell, colours);
     emit(formatTable(comparison, shown, { paint, heading: colours.bold, why: flags.why }), flags.output);
   }
-}
-
-function deviceRequest(argument: string): DeviceRequest {
-  if (argument === nic.id || argument === accelerator.id) {
-    return { builtIn: argument };
-  }
-  const { file, bdf } = splitDevice(argument);
-  return { file, text: readText(file), bdf };
 }
 
 function paintCell(text: string, cell: Cell, colours: ReturnType<typeof pico.createColors>): string {

@@ -3,21 +3,20 @@ import { type PlannedColumn, planColumns } from "@iommu-lab/matrix";
 import type { DeviceUnderTest, NamedPolicy, Scenario } from "@iommu-lab/scenario";
 import { accelerator, atsLifecycle, deviceFromDump, nic } from "@iommu-lab/scenario";
 import { backendsNamed } from "./backends.ts";
+import { readText, splitDevice } from "./files.ts";
 import { policies } from "./policies.ts";
 
 /** The scenarios that the command knows. */
 export const scenarios: readonly Scenario[] = [atsLifecycle];
 
-/** A device of a request: built in, or a function of a dump. */
-export type DeviceRequest =
-  | { readonly builtIn: string }
-  | { readonly file: string; readonly text: string; readonly bdf: string | undefined };
+/** The devices that need no dump. */
+const builtIn: readonly DeviceUnderTest[] = [nic, accelerator];
 
-/** What a comparison was asked for, by names. */
+/** What a comparison was asked for, in the words of the command line. */
 export interface CompareRequest {
   readonly scenario: string;
   readonly backends: readonly string[];
-  readonly devices: readonly DeviceRequest[];
+  readonly devices: readonly string[];
   readonly kernels: readonly string[];
   readonly policies: readonly string[];
   readonly cmdline: string;
@@ -34,7 +33,7 @@ export function planOf(request: CompareRequest): ComparePlan {
   const scenario = named("scenario", scenarios, request.scenario);
   const columns = planColumns({
     backends: backendsNamed(request.backends),
-    devices: request.devices.length === 0 ? [nic, accelerator] : request.devices.map(deviceOf),
+    devices: request.devices.length === 0 ? builtIn : request.devices.map(deviceNamed),
     kernels: request.kernels.length === 0 ? ["7.2"] : request.kernels,
     policies: request.policies.map((id): NamedPolicy => named("policy", policies, id)),
     cmdline: request.cmdline,
@@ -42,11 +41,14 @@ export function planOf(request: CompareRequest): ComparePlan {
   return { scenario, columns };
 }
 
-function deviceOf(request: DeviceRequest): DeviceUnderTest {
-  if ("builtIn" in request) {
-    return named("device", [nic, accelerator], request.builtIn);
+/** A built-in device, or a function of a dump (`FILE[@BDF]`). */
+function deviceNamed(argument: string): DeviceUnderTest {
+  const known = builtIn.find(({ id }) => id === argument);
+  if (known !== undefined) {
+    return known;
   }
-  return deviceFromDump(request.text, request.file, request.bdf);
+  const { file, bdf } = splitDevice(argument);
+  return deviceFromDump(readText(file), file, bdf);
 }
 
 /** The element with this id. @throws InputError that lists the known ones */
