@@ -115,6 +115,12 @@ export {
 } from "./import/inspect-function.ts";
 export { type DumpFunction, type LspciDump, parseLspciDump } from "./import/lspci-dump.ts";
 export {
+  type DescribedCapability,
+  type DescribedDeviceCapabilities2,
+  type DescribedFunction,
+  type MachineDescription,
+} from "./import/machine-description.ts";
+export {
   type AcsSummary,
   type AriSummary,
   type AtsSummary,
