@@ -68,6 +68,5 @@ export {
   encodeDeviceTableBase,
   invalidationTimeout,
 } from "./layout/registers.ts";
-export { type Words, fromQuadwords, quadwords } from "./layout/words.ts";
 export { AMD_ATS_SLOT, AMD_IOMMUS, type AmdViOptions, amdvi } from "./plugin.ts";
 export { type ExplainedAtsPolicy, amdIdentityAtsOff, amdWithAnyTranslation } from "./policy.ts";

@@ -52,5 +52,4 @@ export {
   encodeSte,
 } from "./layout/stream-table-entry.ts";
 export { vmsav8_64, vmsav8_64Process } from "./layout/vmsav8-64.ts";
-export { type Words, hexWords } from "./layout/words.ts";
 export { SMMUV3_HARDWARE, type Smmuv3Options, idRegistersOf, smmuv3 } from "./plugin.ts";

@@ -3,6 +3,15 @@
  *
  * @packageDocumentation
  */
+export { AcpiReader } from "./acpi/acpi-reader.ts";
+export {
+  ACPI_HEADER_BYTES,
+  type AcpiHeader,
+  type AcpiHeaderFields,
+  type AcpiTable,
+  readAcpiTable,
+  writeAcpiTable,
+} from "./acpi/acpi-table.ts";
 export { type DeviceDriver, type DeviceIommu, Device } from "./iommu/device.ts";
 export { type GroupDevice, Group } from "./iommu/group.ts";
 export { type LifecycleHooks } from "./iommu/hooks.ts";
@@ -21,6 +30,23 @@ export type {
 export { IommuCore } from "./iommu/core.ts";
 export { DmaApi } from "./iommu/dma-api.ts";
 export { Process } from "./iommu/process.ts";
+export type { DecodedLayout, LayoutCodec, LayoutFields, LayoutValue } from "./layout/codec.ts";
+export { type Field, type Layout, decodeFields, encodeFields, getField, setField } from "./layout/fields.ts";
+export { bytesOfHex } from "./layout/hex-input.ts";
+export { type WordCodecOptions, type WordFields, wordCodec } from "./layout/word-codec.ts";
+export {
+  type Words,
+  bytesOfWords,
+  fromQwords,
+  getBit,
+  getBits,
+  hexWords,
+  newWords,
+  sameWords,
+  setBit,
+  setBits,
+  wordsOfBytes,
+} from "./layout/words.ts";
 export {
   type PageTableFormat,
   PROT_MMIO,

@@ -78,7 +78,6 @@ export {
   encodeScalableContext,
 } from "./layout/scalable-context-entry.ts";
 export { secondStage } from "./layout/second-stage.ts";
-export { type Words, fromQwords, qwordStrings } from "./layout/words.ts";
 export { VTD_UNIT, type VtdOptions, vtd } from "./plugin.ts";
 export {
   ATS_SLOT,

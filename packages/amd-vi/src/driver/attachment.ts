@@ -1,7 +1,4 @@
-import type { Op } from "@iommu-lab/core";
-import { KernelError, withLock } from "@iommu-lab/core";
-import { getBits } from "../layout/words.ts";
-import type { Words } from "../layout/words.ts";
+import { type Op, type Words, KernelError, getBits, withLock } from "@iommu-lab/core";
 import { decideAts, explainFailure } from "./ats-decision.ts";
 import { disableCapabilities, disablePri, enableAts, enablePasid, enablePri } from "./capabilities.ts";
 import type { DeviceData } from "./device-data.ts";

@@ -1,13 +1,10 @@
-import type { Op } from "@iommu-lab/core";
-import { preempt } from "@iommu-lab/core";
+import { type Op, type Words, getBits, hexWords, preempt, setBits } from "@iommu-lab/core";
 import type { Rid } from "@iommu-lab/pci";
 import { pciForEachDmaAlias } from "@iommu-lab/pci";
 import { invalidateDevtabEntry, invalidateIommuPages, invalidateIotlbPages } from "../layout/command.ts";
 import { DTE_BYTES, EMPTY_DTE, decodeDte, describeDte, encodeDte } from "../layout/device-table-entry.ts";
 import type { DeviceTableEntry } from "../layout/device-table-entry.ts";
 import { ALL_PAGES } from "../layout/page-range.ts";
-import type { Words } from "../layout/words.ts";
-import { getBits, quadwords, setBits } from "../layout/words.ts";
 import type { DeviceData } from "./device-data.ts";
 import type { FirmwareDescription } from "./firmware.ts";
 import { applySetting } from "./firmware.ts";
@@ -221,7 +218,7 @@ export class DeviceTable {
   #store(device: DeviceData, offset: number, words: Words): void {
     const { memory, trace } = this.#ports;
     const address = this.address + device.rid * DTE_BYTES;
-    const before = trace.active ? quadwords(this.read(device.rid)) : [];
+    const before = trace.active ? hexWords(this.read(device.rid)) : [];
     const first = offset / 4;
     memory.store64(address + offset, words[first] ?? 0, words[first + 1] ?? 0);
     memory.store64(address + offset + 8, words[first + 2] ?? 0, words[first + 3] ?? 0);
@@ -229,11 +226,11 @@ export class DeviceTable {
       return;
     }
     const after = this.read(device.rid);
-    if (quadwords(after).every((word, index) => word === before[index])) {
+    if (hexWords(after).every((word, index) => word === before[index])) {
       return;
     }
     const fields = { iommu: device.unit.name, kind: "dte", rid: device.rid, address, before };
-    const event = trace.emit("table:write", { ...fields, after: quadwords(after), decoded: describeDte(after) });
+    const event = trace.emit("table:write", { ...fields, after: hexWords(after), decoded: describeDte(after) });
     memory.noteWriter(address + offset, event, HALF);
   }
 }

@@ -1,6 +1,5 @@
+import { type Words, setBit, setBits } from "@iommu-lab/core";
 import type { Rid } from "@iommu-lab/pci";
-import type { Words } from "../layout/words.ts";
-import { setBit, setBits } from "../layout/words.ts";
 
 /** A range of device IDs, both ends included. */
 export interface DeviceRange {

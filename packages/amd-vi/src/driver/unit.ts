@@ -1,11 +1,20 @@
-import type { Condition, Mmio, Op, PhysicalMemory, Trace } from "@iommu-lab/core";
-import { Lock, join64, preempt, waitUntil } from "@iommu-lab/core";
+import {
+  type Condition,
+  type Mmio,
+  type Op,
+  type PhysicalMemory,
+  type Trace,
+  type Words,
+  Lock,
+  hexWords,
+  join64,
+  preempt,
+  waitUntil,
+} from "@iommu-lab/core";
 import { commandName, describeCommand } from "../layout/command-text.ts";
 import { COMMAND_BYTES, completionWaitStore } from "../layout/command.ts";
 import { COMMAND_HEAD, COMMAND_TAIL, CONTROL } from "../layout/registers.ts";
 import type { ControlBit } from "../layout/registers.ts";
-import type { Words } from "../layout/words.ts";
-import { quadwords } from "../layout/words.ts";
 import type { UnitDescription } from "./firmware.ts";
 
 /** Bytes of the command buffer: 512 commands. */
@@ -178,7 +187,7 @@ export class AmdUnit {
       const fields = {
         iommu: this.name,
         opcode: commandName(words),
-        words: quadwords(words),
+        words: hexWords(words),
         text: describeCommand(words),
       };
       memory.noteWriter(slot, trace.emit("command:submit", fields), COMMAND_BYTES);

@@ -1,4 +1,13 @@
-import type { Clock, Digest, Digestible, Engine, PhysicalMemory, Trace } from "@iommu-lab/core";
+import {
+  type Clock,
+  type Digest,
+  type Digestible,
+  type Engine,
+  type PhysicalMemory,
+  type Trace,
+  type Words,
+  getBits,
+} from "@iommu-lab/core";
 import type { IommuHardware, RootComplex } from "@iommu-lab/pci";
 import { NO_PASID } from "@iommu-lab/pci";
 import type { InterruptLine } from "../interrupt.ts";
@@ -7,8 +16,6 @@ import { COMMAND_BYTES, OPCODE, PAGES_GN, WAIT_INTERRUPT, WAIT_STORE } from "../
 import { ERROR_MASTER_ABORT, EVENT, encodeEvent, eventType } from "../layout/event.ts";
 import { decodePageRange } from "../layout/page-range.ts";
 import { CONTROL_BIT, decodeBufferBase } from "../layout/registers.ts";
-import type { Words } from "../layout/words.ts";
-import { getBits } from "../layout/words.ts";
 import type { CommandCapabilities } from "./command-check.ts";
 import { isLegalCommand } from "./command-check.ts";
 import type { ControlRegister } from "./control-register.ts";

@@ -1,6 +1,6 @@
+import { getBits } from "@iommu-lab/core";
 import type { DeviceTableEntry } from "../layout/device-table-entry.ts";
 import type { Features } from "../layout/features.ts";
-import { getBits } from "../layout/words.ts";
 
 /** Host levels that HATS allows; 0 = host translation is not supported. */
 export function hostLevels(features: Features): number {

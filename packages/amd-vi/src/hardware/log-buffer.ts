@@ -1,7 +1,6 @@
-import type { Digest, Digestible, PhysicalMemory } from "@iommu-lab/core";
+import type { Digest, Digestible, PhysicalMemory, Words } from "@iommu-lab/core";
 import type { InterruptLine } from "../interrupt.ts";
 import { decodeBufferBase } from "../layout/registers.ts";
-import type { Words } from "../layout/words.ts";
 
 /** Bytes of an entry of either log. */
 const ENTRY_BYTES = 16;

@@ -1,7 +1,6 @@
-import { hex } from "@iommu-lab/core";
+import { getBits, hex } from "@iommu-lab/core";
 import { OPCODE, PAGES_GN, PAGES_PDE, WAIT_FLUSH, WAIT_INTERRUPT, WAIT_STORE } from "./command.ts";
 import { decodePageRange, describePageRange } from "./page-range.ts";
-import { getBits } from "./words.ts";
 
 const names: ReadonlyMap<number, string> = new Map(Object.entries(OPCODE).map(([name, code]) => [code, name]));
 

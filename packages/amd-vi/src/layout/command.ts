@@ -1,7 +1,5 @@
-import { high32, low32 } from "@iommu-lab/core";
+import { type Words, high32, low32, setBits } from "@iommu-lab/core";
 import { encodePageRange } from "./page-range.ts";
-import type { Words } from "./words.ts";
-import { setBits } from "./words.ts";
 
 /** Bytes of a command. */
 export const COMMAND_BYTES = 16;

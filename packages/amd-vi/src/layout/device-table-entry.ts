@@ -1,6 +1,4 @@
-import { hex } from "@iommu-lab/core";
-import type { Words } from "./words.ts";
-import { getBit, getBits, setBit, setBits } from "./words.ts";
+import { type Words, getBit, getBits, hex, setBit, setBits } from "@iommu-lab/core";
 
 /** Bytes of a device table entry. */
 export const DTE_BYTES = 32;

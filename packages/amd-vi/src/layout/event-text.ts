@@ -1,4 +1,4 @@
-import { hex } from "@iommu-lab/core";
+import { getBits, hex } from "@iommu-lab/core";
 import {
   EVENT,
   EVENT_I,
@@ -11,7 +11,6 @@ import {
   EVENT_US,
   decodeEvent,
 } from "./event.ts";
-import { getBits } from "./words.ts";
 
 const names: ReadonlyMap<number, string> = new Map(Object.entries(EVENT).map(([name, code]) => [code, name]));
 

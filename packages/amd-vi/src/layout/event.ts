@@ -1,5 +1,4 @@
-import type { Words } from "./words.ts";
-import { getBits, setBits } from "./words.ts";
+import { type Words, getBits, setBits } from "@iommu-lab/core";
 
 /** Bytes of an event. */
 export const EVENT_BYTES = 16;

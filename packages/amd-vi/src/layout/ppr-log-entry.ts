@@ -1,5 +1,4 @@
-import type { Words } from "./words.ts";
-import { getBits, setBits } from "./words.ts";
+import { type Words, getBits, setBits } from "@iommu-lab/core";
 
 const CODE_PAGE_SERVICE = 1;
 const FLAG_READ = 0x004;

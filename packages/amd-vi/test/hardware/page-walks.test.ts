@@ -1,9 +1,9 @@
 import type { DeviceTableEntry, HostLeaf } from "@iommu-lab/amd-vi";
-import { amdV1, encodeHostLeaf, encodeHostTable, fromQuadwords } from "@iommu-lab/amd-vi";
+import { amdV1, encodeHostLeaf, encodeHostTable } from "@iommu-lab/amd-vi";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import type { Word64 } from "@iommu-lab/core";
-import { PROT_READ, PROT_WRITE, PageTable, x86_64 } from "@iommu-lab/core";
+import { PROT_READ, PROT_WRITE, PageTable, fromQwords, x86_64 } from "@iommu-lab/core";
 import { REQUEST_EXECUTE, REQUEST_PRIVILEGED } from "@iommu-lab/pci";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -280,7 +280,7 @@ describe.skipIf(file === undefined)("recorded table vectors", () => {
       }
     }
     const [first = "0", ...others] = vector.tables["dte"] ?? [];
-    machine.setDte(fromQuadwords([lift(BigInt(first)), ...others.map(BigInt)]));
+    machine.setDte(fromQwords([lift(BigInt(first)), ...others.map(BigInt)]));
     const answer = machine.write(Number(BigInt(vector.iova) >> 12n));
     const recorded = vector.iommu_testdev.result === "ok" ? "success" : "CA";
     expect(answer.status).toBe(departures[vector.name] ?? recorded);

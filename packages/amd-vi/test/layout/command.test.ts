@@ -1,4 +1,4 @@
-import type { Words } from "@iommu-lab/amd-vi";
+import type { Words } from "@iommu-lab/core";
 import {
   ALL_PAGES,
   commandName,

@@ -1,8 +1,8 @@
-import { quadwords } from "@iommu-lab/amd-vi";
+import { hexWords } from "@iommu-lab/core";
 
 /** The quadwords of a structure as the fact sheets print them. */
 export function hexOf(words: ArrayLike<number>): string[] {
-  return quadwords(words).map((text) => `0x${BigInt(text).toString(16).toUpperCase()}`);
+  return hexWords(words).map((text) => `0x${BigInt(text).toString(16).toUpperCase()}`);
 }
 
 /** A page-table word as the fact sheets print it. */

@@ -1,10 +1,7 @@
-import type { Op } from "@iommu-lab/core";
-import { KernelError } from "@iommu-lab/core";
+import { type Op, type Words, KernelError, getField } from "@iommu-lab/core";
 import { pciDisableAts, pciEnableAts } from "@iommu-lab/pci";
 import { cmdCfgiSte, cmdPrefetchConfig } from "../layout/command.ts";
 import { EATS, STE, STE_CONFIG, describeSte } from "../layout/stream-table-entry.ts";
-import type { Words } from "../layout/words.ts";
-import { getField } from "../layout/words.ts";
 import { makeEmptyCd } from "./context-descriptor.ts";
 import type { Invalidation } from "./invalidation-array.ts";
 import { atcInvMaster, tlbiAsid } from "./invalidate.ts";

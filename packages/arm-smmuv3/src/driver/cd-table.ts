@@ -1,11 +1,8 @@
-import type { Op } from "@iommu-lab/core";
-import { KernelOops } from "@iommu-lab/core";
+import { type Op, type Words, KernelOops, getField } from "@iommu-lab/core";
 import { cmdCfgiCd } from "../layout/command.ts";
 import { CD, CD_BYTES, CD_WORDS, describeCd } from "../layout/context-descriptor.ts";
 import { L1_DESCRIPTOR_BYTES, describeL1cd, encodeL1cd } from "../layout/level1-descriptors.ts";
 import { S1_FMT } from "../layout/stream-table-entry.ts";
-import type { Words } from "../layout/words.ts";
-import { getField } from "../layout/words.ts";
 import { cdKind } from "./context-descriptor.ts";
 import { OWNER } from "./ports.ts";
 import type { SmmuDevice } from "./smmu-device.ts";

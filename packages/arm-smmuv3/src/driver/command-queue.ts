@@ -1,10 +1,19 @@
-import type { Condition, Mmio, Op, PhysicalMemory, Trace } from "@iommu-lab/core";
-import { hex, preempt, waitUntil } from "@iommu-lab/core";
+import {
+  type Condition,
+  type Mmio,
+  type Op,
+  type PhysicalMemory,
+  type Trace,
+  type Words,
+  hex,
+  hexWords,
+  preempt,
+  waitUntil,
+} from "@iommu-lab/core";
 import { commandName, describeCommand } from "../layout/command-text.ts";
 import { COMMAND_BYTES, SYNC_SIGNAL, cmdSync } from "../layout/command.ts";
 import { advance, indexOf, occupied } from "../layout/queue-index.ts";
 import { CERROR, REG, type Register64, encodeQueueBase } from "../layout/registers.ts";
-import { type Words, hexWords } from "../layout/words.ts";
 import { OWNER } from "./ports.ts";
 
 /** `ARM_SMMU_POLL_TIMEOUT_US`: 1 s, in ns. */

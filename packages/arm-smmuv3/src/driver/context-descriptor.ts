@@ -1,8 +1,7 @@
+import { type Words, getField, newWords } from "@iommu-lab/core";
 import { addressSizeCode } from "../layout/address-size.ts";
 import { CD, TG0, encodeCd } from "../layout/context-descriptor.ts";
 import { LINUX_CPU_MAIR, LINUX_MAIR } from "../layout/vmsav8-64.ts";
-import type { Words } from "../layout/words.ts";
-import { getField, newWords } from "../layout/words.ts";
 import type { EntryKind } from "./entry-update.ts";
 import { addMask } from "./stream-entry.ts";
 

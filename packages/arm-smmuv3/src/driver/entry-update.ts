@@ -1,4 +1,4 @@
-import type { Words } from "../layout/words.ts";
+import type { Words } from "@iommu-lab/core";
 
 /** What the driver knows of a kind of entry: which bits hardware looks at, which may change at any time. */
 export interface EntryKind {

@@ -1,10 +1,9 @@
-import type { Engine, PhysicalMemory } from "@iommu-lab/core";
+import { type Engine, type PhysicalMemory, getField, newWords } from "@iommu-lab/core";
 import type { InterruptLine, InterruptLines } from "../interrupt-line.ts";
 import { PRI_RESPONSE, cmdPriResp } from "../layout/command.ts";
 import { PAGE_REQUEST, PAGE_REQUEST_BYTES } from "../layout/page-request-record.ts";
 import { OVERFLOW_FLAG, advance, indexOf, isEmpty } from "../layout/queue-index.ts";
 import { GERROR, GERROR_ERRORS, REG } from "../layout/registers.ts";
-import { getField, newWords } from "../layout/words.ts";
 import type { RecordQueueMemory, SmmuDevice } from "./smmu-device.ts";
 
 /** Gives the SMMU of a description once it is up. */

@@ -1,6 +1,5 @@
-import type { Op } from "@iommu-lab/core";
+import type { Op, Words } from "@iommu-lab/core";
 import { ATC_SIZE_ALL, type CommandField, cmdAtcInv, encodeCommand } from "../layout/command.ts";
-import type { Words } from "../layout/words.ts";
 import { INVALIDATION, type Invalidation, type InvalidationArray } from "./invalidation-array.ts";
 import type { Master } from "./master.ts";
 import type { SmmuDevice } from "./smmu-device.ts";

@@ -1,8 +1,5 @@
-import type { Device, Domain, Op, Pasid } from "@iommu-lab/core";
-import { KernelError } from "@iommu-lab/core";
+import { type Device, type Domain, type Op, type Pasid, type Words, KernelError, getField } from "@iommu-lab/core";
 import { CD } from "../layout/context-descriptor.ts";
-import type { Words } from "../layout/words.ts";
-import { getField } from "../layout/words.ts";
 import { atsStateOf, decideAts, tellDecision } from "./ats-decision.ts";
 import { atcInvMaster } from "./invalidate.ts";
 import { attachCommit, attachPrepare, clearCd, leaveOldDomain } from "./attach.ts";

@@ -1,6 +1,5 @@
-import type { Device, Domain, DomainType, Op } from "@iommu-lab/core";
+import type { Device, Domain, DomainType, Op, Words } from "@iommu-lab/core";
 import { S1_DSS } from "../layout/stream-table-entry.ts";
-import type { Words } from "../layout/words.ts";
 import { atsStateOf, decideAts } from "./ats-decision.ts";
 import { attachCommit, attachPrepare, clearCd, installSte } from "./attach.ts";
 import type { DriverContext } from "./driver-context.ts";

@@ -1,6 +1,5 @@
+import { type Field, type Words, getField, newWords, setField } from "@iommu-lab/core";
 import { EATS, S1_DSS, SH_CFG_INCOMING, STE, STE_CONFIG, STRW, encodeSte } from "../layout/stream-table-entry.ts";
-import type { Field, Words } from "../layout/words.ts";
-import { getField, newWords, setField } from "../layout/words.ts";
 import type { EntryKind } from "./entry-update.ts";
 
 /** What of an SMMU decides about stream table entries. */

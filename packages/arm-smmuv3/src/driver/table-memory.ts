@@ -1,7 +1,4 @@
-import type { Op, PhysicalMemory, Trace } from "@iommu-lab/core";
-import { preempt } from "@iommu-lab/core";
-import type { Words } from "../layout/words.ts";
-import { hexWords, newWords } from "../layout/words.ts";
+import { type Op, type PhysicalMemory, type Trace, type Words, hexWords, newWords, preempt } from "@iommu-lab/core";
 import type { EntryKind } from "./entry-update.ts";
 import { updateSteps } from "./entry-update.ts";
 

@@ -1,7 +1,7 @@
+import { getField } from "@iommu-lab/core";
 import { COMMAND, OPCODE, RANGE_ALL, SYNC_SIGNAL } from "../layout/command.ts";
 import type { Identification } from "../layout/id-registers.ts";
 import { STALL_MODEL } from "../layout/id-registers.ts";
-import { getField } from "../layout/words.ts";
 
 /** A feature that an opcode needs. */
 type Need = (id: Identification) => boolean;

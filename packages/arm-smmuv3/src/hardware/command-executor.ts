@@ -1,7 +1,7 @@
+import { getField } from "@iommu-lab/core";
 import { NO_PASID, type IommuHardware, type Rid, type RootComplex } from "@iommu-lab/pci";
 import { ATC_SIZE_ALL, COMMAND, OPCODE, PRI_RESPONSE } from "../layout/command.ts";
 import type { Identification } from "../layout/id-registers.ts";
-import { getField } from "../layout/words.ts";
 import type { AtcInvalidations } from "./atc-invalidations.ts";
 import { coversAllStreams } from "./command-check.ts";
 import type { ConfigCache } from "./config-cache.ts";

@@ -1,10 +1,17 @@
-import type { Digest, Digestible, Engine, PhysicalMemory, Trace } from "@iommu-lab/core";
+import {
+  type Digest,
+  type Digestible,
+  type Engine,
+  type PhysicalMemory,
+  type Trace,
+  getField,
+  newWords,
+} from "@iommu-lab/core";
 import { commandName } from "../layout/command-text.ts";
 import { COMMAND, COMMAND_BYTES, OPCODE } from "../layout/command.ts";
 import type { Identification } from "../layout/id-registers.ts";
 import { advance, isEmpty, positionOf } from "../layout/queue-index.ts";
 import { CERROR, GERROR } from "../layout/registers.ts";
-import { getField, newWords } from "../layout/words.ts";
 import type { AtcInvalidations } from "./atc-invalidations.ts";
 import { isIllegal, signalsByMessage } from "./command-check.ts";
 import type { CommandExecutor } from "./command-executor.ts";

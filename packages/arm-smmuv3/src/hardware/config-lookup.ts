@@ -1,10 +1,9 @@
-import type { PhysicalMemory } from "@iommu-lab/core";
+import { type PhysicalMemory, getField, newWords } from "@iommu-lab/core";
 import { CD_BYTES, CD_WORDS } from "../layout/context-descriptor.ts";
 import { EVENT } from "../layout/event-record.ts";
 import type { Identification } from "../layout/id-registers.ts";
 import { L1CD, L1STD, L1STD_SPAN_MAX, L1_DESCRIPTOR_BYTES } from "../layout/level1-descriptors.ts";
 import { S1_FMT, STE_BYTES, STE_WORDS } from "../layout/stream-table-entry.ts";
-import { getField, newWords } from "../layout/words.ts";
 import type { ConfigCache, Level1Entry } from "./config-cache.ts";
 import type { ContextEntry } from "./context-entry.ts";
 import { contextEntry } from "./context-entry.ts";

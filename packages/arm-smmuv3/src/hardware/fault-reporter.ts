@@ -1,7 +1,6 @@
-import type { PhysicalMemory, Trace } from "@iommu-lab/core";
+import { type PhysicalMemory, type Trace, newWords } from "@iommu-lab/core";
 import { NO_PASID } from "@iommu-lab/pci";
 import { EVENT, EVENT_CLASS, type EventFields, encodeEvent, eventName } from "../layout/event-record.ts";
-import { newWords } from "../layout/words.ts";
 import type { RecordQueue } from "./record-queue.ts";
 import type { Request } from "./request.ts";
 

@@ -1,7 +1,6 @@
-import type { Digest, Digestible, PhysicalMemory } from "@iommu-lab/core";
+import type { Digest, Digestible, PhysicalMemory, Words } from "@iommu-lab/core";
 import type { InterruptLine } from "../interrupt-line.ts";
 import { OVERFLOW_FLAG, advance, isFull } from "../layout/queue-index.ts";
-import type { Words } from "../layout/words.ts";
 import type { GlobalErrors, InterruptMask } from "./global-errors.ts";
 import { QueueRegisters } from "./queue-registers.ts";
 

@@ -1,6 +1,5 @@
-import { hex } from "@iommu-lab/core";
+import { getField, hex } from "@iommu-lab/core";
 import { ATC_SIZE_ALL, COMMAND, OPCODE, RANGE_ALL } from "./command.ts";
-import { getField } from "./words.ts";
 
 /** One operand in a reader's words; `""` = nothing to say. */
 type Operand = (words: ArrayLike<number>) => string;

@@ -1,5 +1,4 @@
-import type { Words } from "./words.ts";
-import { encodeFields } from "./words.ts";
+import { type Words, encodeFields } from "@iommu-lab/core";
 
 /** Size of a command in bytes. */
 export const COMMAND_BYTES = 16;

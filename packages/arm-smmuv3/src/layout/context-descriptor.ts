@@ -1,6 +1,4 @@
-import { hex } from "@iommu-lab/core";
-import type { Words } from "./words.ts";
-import { decodeFields, encodeFields, getField } from "./words.ts";
+import { type Words, decodeFields, encodeFields, getField, hex } from "@iommu-lab/core";
 
 /** Size of a context descriptor in bytes. */
 export const CD_BYTES = 64;

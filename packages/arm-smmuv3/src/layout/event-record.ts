@@ -1,5 +1,4 @@
-import type { Words } from "./words.ts";
-import { getField, newWords, setField } from "./words.ts";
+import { type Words, getField, newWords, setField } from "@iommu-lab/core";
 
 /** Size of an event record in bytes. */
 export const EVENT_BYTES = 32;

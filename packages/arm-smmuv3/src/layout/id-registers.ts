@@ -1,6 +1,5 @@
+import { type Layout, decodeFields, encodeFields } from "@iommu-lab/core";
 import { addressBits } from "./address-size.ts";
-import type { Layout } from "./words.ts";
-import { decodeFields, encodeFields } from "./words.ts";
 
 /** SMMU_IDR0. Source: SMMUv3 §6.3.1. */
 export const IDR0 = {

@@ -1,6 +1,4 @@
-import { hex } from "@iommu-lab/core";
-import type { Words } from "./words.ts";
-import { encodeFields, getField } from "./words.ts";
+import { type Words, encodeFields, getField, hex } from "@iommu-lab/core";
 
 /** Size of a level-1 descriptor, of stream tables and context descriptor tables alike, in bytes. */
 export const L1_DESCRIPTOR_BYTES = 8;

@@ -1,5 +1,4 @@
-import type { Words } from "./words.ts";
-import { newWords, setField } from "./words.ts";
+import { type Words, newWords, setField } from "@iommu-lab/core";
 
 /** Size of a page request record in bytes. */
 export const PAGE_REQUEST_BYTES = 16;

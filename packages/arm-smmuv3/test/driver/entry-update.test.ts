@@ -1,3 +1,4 @@
+import { type Words, getField, newWords, sameWords, setField } from "@iommu-lab/core";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { cdKind, makeS1Cd, makeSvaCd } from "../../src/driver/context-descriptor.ts";
@@ -5,7 +6,6 @@ import { type EntryKind, updateSteps } from "../../src/driver/entry-update.ts";
 import { makeAbortSte, makeBypassSte, makeCdTableSte, steKind } from "../../src/driver/stream-entry.ts";
 import { CD } from "../../src/layout/context-descriptor.ts";
 import { EATS, S1_DSS, S1_FMT, STE, STE_CONFIG, encodeSte } from "../../src/layout/stream-table-entry.ts";
-import { type Words, getField, newWords, sameWords, setField } from "../../src/layout/words.ts";
 
 const features = { attributeTypesOverride: true, stalls: true, e2h: false };
 const cdFeatures = { stallForced: false, setsAccessFlag: false, setsDirty: false, oas: 48 };

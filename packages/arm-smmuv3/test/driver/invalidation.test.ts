@@ -1,4 +1,4 @@
-import { PROT_READ, PROT_WRITE } from "@iommu-lab/core";
+import { PROT_READ, PROT_WRITE, getField } from "@iommu-lab/core";
 import { NO_PASID } from "@iommu-lab/pci";
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -6,7 +6,6 @@ import { INVALIDATION, type Invalidation, InvalidationArray } from "../../src/dr
 import { atcRange, tlbiRange } from "../../src/driver/invalidate.ts";
 import { describeCommand } from "../../src/layout/command-text.ts";
 import { COMMAND } from "../../src/layout/command.ts";
-import { getField } from "../../src/layout/words.ts";
 import { Lab } from "../support/lab.ts";
 
 const RW = PROT_READ | PROT_WRITE;

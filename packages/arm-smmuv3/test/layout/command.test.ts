@@ -1,3 +1,4 @@
+import { type Words, getField } from "@iommu-lab/core";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { commandName, describeCommand } from "../../src/layout/command-text.ts";
@@ -15,7 +16,6 @@ import {
   cmdSync,
   encodeCommand,
 } from "../../src/layout/command.ts";
-import { type Words, getField } from "../../src/layout/words.ts";
 import { bytesOf, wordsOf } from "../support/words.ts";
 
 const SID = 0x100;

@@ -1,3 +1,4 @@
+import { getField } from "@iommu-lab/core";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -10,7 +11,6 @@ import {
   eventName,
 } from "../../src/layout/event-record.ts";
 import { encodePageRequest } from "../../src/layout/page-request-record.ts";
-import { getField } from "../../src/layout/words.ts";
 import { hexOf } from "../support/words.ts";
 
 const sid = 0x100;

@@ -1,5 +1,13 @@
-import type { TraceEvent } from "@iommu-lab/core";
-import { Clock, PhysicalMemory, Recorder, Scheduler, Trace } from "@iommu-lab/core";
+import {
+  type TraceEvent,
+  type Words,
+  Clock,
+  PhysicalMemory,
+  Recorder,
+  Scheduler,
+  Trace,
+  hexWords,
+} from "@iommu-lab/core";
 import {
   AT_TRANSLATED,
   AT_TRANSLATION_REQUEST,
@@ -21,7 +29,6 @@ import { advance } from "../../src/layout/queue-index.ts";
 import { CR0, REG, encodeQueueBase, encodeStrtabBase, encodeStrtabBaseCfg } from "../../src/layout/registers.ts";
 import { STE_CONFIG, type SteField, encodeSte } from "../../src/layout/stream-table-entry.ts";
 import { LINUX_MAIR } from "../../src/layout/vmsav8-64.ts";
-import { type Words, hexWords } from "../../src/layout/words.ts";
 
 /** A message the SMMU sent down. */
 export interface Sent {

@@ -1,5 +1,4 @@
-import { hexWords } from "../../src/layout/words.ts";
-import type { Words } from "../../src/layout/words.ts";
+import { type Words, hexWords } from "@iommu-lab/core";
 
 /** A structure from its 64-bit words; what is left out is zero. */
 export function wordsOf(count: number, ...values: readonly (bigint | string)[]): Words {

@@ -1,5 +1,4 @@
-import type { Op } from "@iommu-lab/core";
-import { Lock } from "@iommu-lab/core";
+import { type Op, type Words, Lock } from "@iommu-lab/core";
 import type { AlignedRange } from "../layout/address-range.ts";
 import { ALL_PAGES_ORDER } from "../layout/address-range.ts";
 import {
@@ -11,7 +10,6 @@ import {
   pasidIotlbInvalidation,
   pasidIotlbPageInvalidation,
 } from "../layout/descriptor.ts";
-import type { Words } from "../layout/words.ts";
 import type { DeviceInfo } from "./device-info.ts";
 import { drains } from "./invalidations.ts";
 import type { ServedUnit } from "./served-unit.ts";

@@ -1,4 +1,4 @@
-import type { Op } from "@iommu-lab/core";
+import type { Op, Words } from "@iommu-lab/core";
 import { ALL_PAGES_ORDER } from "../layout/address-range.ts";
 import {
   GRANULARITY_DOMAIN,
@@ -14,7 +14,6 @@ import {
   pasidDeviceTlbInvalidation,
   pasidIotlbInvalidation,
 } from "../layout/descriptor.ts";
-import type { Words } from "../layout/words.ts";
 import type { DeviceInfo } from "./device-info.ts";
 import { FLPT_DEFAULT_DID } from "./domain-ids.ts";
 import type { ServedUnit } from "./served-unit.ts";

@@ -1,5 +1,4 @@
-import type { Condition, Op } from "@iommu-lab/core";
-import { KernelOops, Lock, preempt, waitUntil } from "@iommu-lab/core";
+import { type Condition, type Op, type Words, KernelOops, Lock, hexWords, preempt, waitUntil } from "@iommu-lab/core";
 import { describeDescriptor, descriptorName, descriptorType } from "../layout/descriptor-text.ts";
 import { invalidationWait } from "../layout/descriptor.ts";
 import {
@@ -14,8 +13,6 @@ import {
   IQT,
   encodeInvalidationQueueAddress,
 } from "../layout/registers.ts";
-import type { Words } from "../layout/words.ts";
-import { qwordStrings } from "../layout/words.ts";
 import type { IntelIommu } from "./unit.ts";
 
 /** `QI_LENGTH`. */
@@ -252,7 +249,7 @@ export class QueuedInvalidation {
       const event = trace.emit("command:submit", {
         iommu: name,
         opcode: descriptorName(type),
-        words: qwordStrings(words),
+        words: hexWords(words),
         text: describeDescriptor(words),
       });
       memory.noteWriter(at, event, this.#bytes);

@@ -1,11 +1,8 @@
-import type { Op } from "@iommu-lab/core";
-import { preempt } from "@iommu-lab/core";
+import { type Op, type Words, hexWords, preempt } from "@iommu-lab/core";
 import { describeContextEntry } from "../layout/context-entry.ts";
 import { describePasidDirectoryEntry, describePasidEntry } from "../layout/pasid-entry.ts";
 import { describeRootEntry } from "../layout/root-entry.ts";
 import { describeScalableContext } from "../layout/scalable-context-entry.ts";
-import type { Words } from "../layout/words.ts";
-import { qwordStrings } from "../layout/words.ts";
 import type { IntelIommu } from "./unit.ts";
 
 /** Which entry of which structure is written. */
@@ -91,8 +88,8 @@ export class TableWriter {
       rid: place.rid,
       ...(place.pasid === undefined ? {} : { pasid: place.pasid }),
       address: place.address,
-      before: qwordStrings(before),
-      after: qwordStrings(after),
+      before: hexWords(before),
+      after: hexWords(after),
       decoded: describe(place, after, scalable),
     });
     memory.noteWriter(place.address, event, place.qwords * 8);

@@ -1,3 +1,4 @@
+import { type Words, getBits } from "@iommu-lab/core";
 import type { Capabilities } from "../layout/capabilities.ts";
 import { descriptorType } from "../layout/descriptor-text.ts";
 import {
@@ -14,8 +15,6 @@ import {
   P_IOTLB_INV,
 } from "../layout/descriptor.ts";
 import { QUEUE_ERROR, TTM_LEGACY } from "../layout/registers.ts";
-import type { Words } from "../layout/words.ts";
-import { getBits } from "../layout/words.ts";
 
 /** Bits that may be set, as u32 words; everything else must be 0. */
 type Allowed = readonly [number, number, number, number];

@@ -1,4 +1,4 @@
-import type { Trace } from "@iommu-lab/core";
+import { type Trace, type Words, getBit, getBits } from "@iommu-lab/core";
 import type { IommuHardware, RootComplex } from "@iommu-lab/pci";
 import { NO_PASID } from "@iommu-lab/pci";
 import type { Capabilities } from "../layout/capabilities.ts";
@@ -17,8 +17,6 @@ import {
   P_DEV_TLB_INV,
   P_IOTLB_INV,
 } from "../layout/descriptor.ts";
-import type { Words } from "../layout/words.ts";
-import { getBit, getBits } from "../layout/words.ts";
 import type { DeviceTlbs } from "./device-tlbs.ts";
 import type { DescriptorExecutor } from "./invalidation-queue.ts";
 import type { TranslationCaches } from "./translation-caches.ts";

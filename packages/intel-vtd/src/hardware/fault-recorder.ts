@@ -1,10 +1,8 @@
-import type { Digest, Digestible } from "@iommu-lab/core";
+import { type Digest, type Digestible, type Words, newWords } from "@iommu-lab/core";
 import type { InterruptSink } from "../interrupt.ts";
 import type { FaultRecord } from "../layout/fault-record.ts";
 import { encodeFaultRecord } from "../layout/fault-record.ts";
 import { FSTS_ICE, FSTS_IQE, FSTS_ITE, FSTS_PFO, FSTS_PPF } from "../layout/registers.ts";
-import type { Words } from "../layout/words.ts";
-import { qwords } from "../layout/words.ts";
 import { EventBlock } from "./event-block.ts";
 
 const VALID = 0x80000000;
@@ -27,7 +25,7 @@ export class FaultRecorder implements Digestible {
   #first = 0;
 
   constructor(count: number, sink: InterruptSink) {
-    this.#records = Array.from({ length: count }, () => qwords(2));
+    this.#records = Array.from({ length: count }, () => newWords(2));
     this.event = new EventBlock(sink);
   }
 

@@ -1,11 +1,19 @@
-import type { Clock, Digest, Digestible, Engine, PhysicalMemory, Trace } from "@iommu-lab/core";
+import {
+  type Clock,
+  type Digest,
+  type Digestible,
+  type Engine,
+  type PhysicalMemory,
+  type Trace,
+  type Words,
+  getBit,
+  getBits,
+} from "@iommu-lab/core";
 import type { InterruptSink } from "../interrupt.ts";
 import { descriptorName, descriptorType } from "../layout/descriptor-text.ts";
 import { INV_WAIT } from "../layout/descriptor.ts";
 import type { InvalidationQueueAddress } from "../layout/registers.ts";
 import { FSTS_ICE, FSTS_IQE, FSTS_ITE, QUEUE_ERROR, decodeInvalidationQueueAddress } from "../layout/registers.ts";
-import type { Words } from "../layout/words.ts";
-import { getBit, getBits } from "../layout/words.ts";
 import type { Capabilities } from "../layout/capabilities.ts";
 import { checkDescriptor } from "./descriptor-check.ts";
 import { DeviceTlbs } from "./device-tlbs.ts";

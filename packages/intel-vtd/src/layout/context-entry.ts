@@ -1,6 +1,4 @@
-import { hex } from "@iommu-lab/core";
-import type { Words } from "./words.ts";
-import { getBit, getBits, qwords, setBit, setBits } from "./words.ts";
+import { type Words, getBit, getBits, hex, newWords, setBit, setBits } from "@iommu-lab/core";
 
 /** Bytes of a legacy-mode context entry; a table holds 256 of them, indexed by device and function. */
 export const CONTEXT_ENTRY_BYTES = 16;
@@ -30,7 +28,7 @@ export interface ContextEntry {
 
 /** The words of a legacy-mode context entry. */
 export function encodeContextEntry(entry: ContextEntry): Words {
-  const words = qwords(2);
+  const words = newWords(2);
   setBit(words, 0, entry.present);
   setBit(words, 1, entry.faultDisable);
   setBits(words, 3, 2, entry.translationType);

@@ -1,4 +1,4 @@
-import { hex } from "@iommu-lab/core";
+import { getBit, getBits, hex } from "@iommu-lab/core";
 import { formatRid } from "@iommu-lab/pci";
 import type { AlignedRange } from "./address-range.ts";
 import { ALL_PAGES_ORDER, decodePages } from "./address-range.ts";
@@ -14,7 +14,6 @@ import {
   P_DEV_TLB_INV,
   P_IOTLB_INV,
 } from "./descriptor.ts";
-import { getBit, getBits } from "./words.ts";
 
 /** The type of a descriptor: bits 11:9 above bits 3:0. */
 export function descriptorType(words: ArrayLike<number>): number {

@@ -1,6 +1,5 @@
+import { type Words, newWords, setBit, setBits } from "@iommu-lab/core";
 import { codePages } from "./address-range.ts";
-import type { Words } from "./words.ts";
-import { qwords, setBit, setBits } from "./words.ts";
 
 /** Descriptor type: context-cache invalidation. */
 export const CC_INV = 1;
@@ -63,7 +62,7 @@ export interface WaitOptions {
 }
 
 function descriptor(type: number): Words {
-  const words = qwords(2);
+  const words = newWords(2);
   setBits(words, 3, 0, type);
   return words;
 }

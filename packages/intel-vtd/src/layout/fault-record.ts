@@ -1,6 +1,5 @@
+import { type Words, getBit, getBits, newWords, setBit, setBits } from "@iommu-lab/core";
 import { NO_PASID } from "@iommu-lab/pci";
-import type { Words } from "./words.ts";
-import { getBit, getBits, qwords, setBit, setBits } from "./words.ts";
 
 /** Bytes of a fault recording register. */
 export const FAULT_RECORD_BYTES = 16;
@@ -34,7 +33,7 @@ const accesses: readonly FaultAccess[] = ["write", "page-request", "read", "atom
 
 /** The words of a fault record. */
 export function encodeFaultRecord(record: FaultRecord): Words {
-  const words = qwords(2);
+  const words = newWords(2);
   const type = accesses.indexOf(record.access);
   setBits(words, 63, 12, record.page);
   setBits(words, 79, 64, record.sourceId);

@@ -1,6 +1,5 @@
+import { type Words, getBit, getBits, newWords, setBit, setBits } from "@iommu-lab/core";
 import { NO_PASID } from "@iommu-lab/pci";
-import type { Words } from "./words.ts";
-import { getBit, getBits, qwords, setBit, setBits } from "./words.ts";
 
 /** Bytes of a page request descriptor in the page request queue. */
 export const PAGE_REQUEST_BYTES = 32;
@@ -25,7 +24,7 @@ export interface PageRequestDescriptor {
 
 /** The 4 qwords of a page request descriptor. */
 export function encodePageRequest(request: PageRequestDescriptor): Words {
-  const words = qwords(4);
+  const words = newWords(4);
   setBits(words, 7, 0, 1);
   setBit(words, 8, request.pasid !== NO_PASID);
   setBits(words, 31, 16, request.sourceId);

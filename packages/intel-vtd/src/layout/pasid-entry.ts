@@ -1,6 +1,4 @@
-import { hex } from "@iommu-lab/core";
-import type { Words } from "./words.ts";
-import { getBit, getBits, qwords, setBit, setBits } from "./words.ts";
+import { type Words, getBit, getBits, hex, newWords, setBit, setBits } from "@iommu-lab/core";
 
 /** Bytes of a PASID directory entry; it covers 64 PASIDs. */
 const PASID_DIRECTORY_ENTRY_BYTES = 8;
@@ -28,7 +26,7 @@ export interface PasidDirectoryEntry {
 
 /** The words of a PASID directory entry. */
 export function encodePasidDirectoryEntry(entry: PasidDirectoryEntry): Words {
-  const words = qwords(1);
+  const words = newWords(1);
   setBit(words, 0, entry.present);
   setBit(words, 1, entry.faultDisable);
   setBits(words, 63, 12, entry.table / 4096);
@@ -102,7 +100,7 @@ export const EMPTY_PASID_ENTRY: PasidEntry = {
 
 /** The 8 qwords of a PASID table entry. */
 export function encodePasidEntry(entry: PasidEntry): Words {
-  const words = qwords(8);
+  const words = newWords(8);
   setBit(words, 0, entry.present);
   setBit(words, 1, entry.faultDisable);
   setBits(words, 4, 2, entry.addressWidth);

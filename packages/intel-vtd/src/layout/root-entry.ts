@@ -1,6 +1,4 @@
-import { hex } from "@iommu-lab/core";
-import type { Words } from "./words.ts";
-import { getBit, getBits, qwords, setBit, setBits } from "./words.ts";
+import { type Words, getBit, getBits, hex, newWords, setBit, setBits } from "@iommu-lab/core";
 
 /** Bytes of a root entry; a root table holds 256 of them, indexed by bus number. */
 export const ROOT_ENTRY_BYTES = 16;
@@ -15,7 +13,7 @@ export interface RootEntry {
 
 /** The words of a legacy-mode root entry. */
 export function encodeRootEntry(entry: RootEntry): Words {
-  const words = qwords(2);
+  const words = newWords(2);
   setBit(words, 0, entry.present);
   setBits(words, 63, 12, entry.contextTable / 4096);
   return words;
@@ -40,7 +38,7 @@ export interface ScalableRootEntry {
 
 /** The words of a scalable-mode root entry. */
 export function encodeScalableRootEntry(entry: ScalableRootEntry): Words {
-  const words = qwords(2);
+  const words = newWords(2);
   setBit(words, 0, entry.lowPresent);
   setBits(words, 63, 12, entry.lowTable / 4096);
   setBit(words, 64, entry.highPresent);

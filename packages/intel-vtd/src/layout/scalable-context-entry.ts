@@ -1,6 +1,4 @@
-import { hex } from "@iommu-lab/core";
-import type { Words } from "./words.ts";
-import { getBit, getBits, qwords, setBit, setBits } from "./words.ts";
+import { type Words, getBit, getBits, hex, newWords, setBit, setBits } from "@iommu-lab/core";
 
 /** Bytes of a scalable-mode context entry; a table holds 128 of them, indexed by the low 7 bits of device and function. */
 export const SCALABLE_CONTEXT_BYTES = 32;
@@ -31,7 +29,7 @@ export interface ScalableContextEntry {
 
 /** The words of a scalable-mode context entry. */
 export function encodeScalableContext(entry: ScalableContextEntry): Words {
-  const words = qwords(4);
+  const words = newWords(4);
   setBit(words, 0, entry.present);
   setBit(words, 1, entry.faultDisable);
   setBit(words, 2, entry.deviceTlbEnable);

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { fromQwords } from "@iommu-lab/intel-vtd";
+import { fromQwords } from "@iommu-lab/core";
 import { AT_UNTRANSLATED, NO_PASID, REQUEST_WRITE } from "@iommu-lab/pci";
 import { describe, expect, test } from "vitest";
 import { Machine } from "./machine.ts";

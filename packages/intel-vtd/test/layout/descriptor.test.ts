@@ -1,4 +1,4 @@
-import type { Words } from "@iommu-lab/intel-vtd";
+import type { Words } from "@iommu-lab/core";
 import {
   ALL_PAGES_ORDER,
   GRANULARITY_DOMAIN,

@@ -1,8 +1,8 @@
-import { qwordStrings } from "@iommu-lab/intel-vtd";
+import { hexWords } from "@iommu-lab/core";
 
 /** The qwords of a structure as hexadecimal numbers without leading zeros, joined by spaces. */
 export function hexOf(words: ArrayLike<number>): string {
-  return qwordStrings(words)
+  return hexWords(words)
     .map((text) => `0x${BigInt(text).toString(16).toUpperCase()}`)
     .join(" ");
 }
