@@ -12,6 +12,8 @@ export default defineConfig({
     pool: "threads",
     // Packages keep no mutable module state, so test files share one. A large matrix runs six times faster.
     isolate: false,
+    // Nothing here measures time: a slow machine is no failure.
+    testTimeout: 120_000,
     reporters: report === undefined ? ["default"] : ["default", ["json", { outputFile: report }]],
     coverage: {
       provider: "v8",
@@ -24,6 +26,9 @@ export default defineConfig({
         test: {
           name: "node",
           include: ["packages/*/test/**/*.test.ts", "test/**/*.test.ts"],
+          // The big numbers: `pnpm test:long`.
+          exclude:
+            process.env["LONG"] === undefined ? ["**/node_modules/**", "**/*.long.test.ts"] : ["**/node_modules/**"],
           setupFiles: ["test/silence.ts"],
         },
       },

@@ -12,6 +12,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   scenario: ["core", "pci", "cxl"],
   matrix: ["core", "pci", "cxl", "scenario"],
   truth: ["core", "pci", "cxl", "scenario", "matrix", "arm-smmuv3", "intel-vtd", "amd-vi"],
+  bench: ["core", "pci", "cxl", "scenario", "matrix", "arm-smmuv3", "intel-vtd", "amd-vi"],
   cli: ["core", "pci", "cxl", "scenario", "matrix", "arm-smmuv3", "intel-vtd", "amd-vi"],
 };
 
@@ -25,11 +26,14 @@ const apart: readonly (readonly [owner: string, from: string, to: string])[] = [
     [vendor, "hardware", "driver"] as const,
     [vendor, "layout", "hardware"] as const,
     [vendor, "layout", "driver"] as const,
+    [vendor, "firmware", "driver"] as const,
+    [vendor, "firmware", "hardware"] as const,
+    [vendor, "hardware", "firmware"] as const,
   ]),
 ];
 
 /** Packages that may use Node, the clock and the console. */
-const outside: ReadonlySet<string> = new Set(["cli", "truth"]);
+const outside: ReadonlySet<string> = new Set(["cli", "truth", "bench"]);
 const world = /\b(?:Date\.now|new Date|Math\.random|performance\.now|setTimeout|setInterval|console\.)/;
 const unfinished = /\b(?:TODO|FIXME|XXX)\b/;
 

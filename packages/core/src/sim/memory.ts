@@ -4,6 +4,14 @@ import { InputError } from "./errors.ts";
 const CHUNK_SHIFT = 12;
 const CHUNK_BYTES = 2 ** CHUNK_SHIFT;
 const CHUNK_WORDS = CHUNK_BYTES / 4;
+const CHUNK_MASK = CHUNK_BYTES - 1;
+/** Multiplying by these is exact, and several times faster than dividing or taking a remainder of a double. */
+const PER_CHUNK = 2 ** -CHUNK_SHIFT;
+const REGION_CHUNKS = 1024;
+const PER_REGION = PER_CHUNK / REGION_CHUNKS;
+
+/** The chunks of 4 MiB; what was never written is undefined. */
+type Region = (Uint32Array | undefined)[];
 
 /** A named piece of physical memory, so that a trace can say whose bytes were hit. */
 export interface Allocation {
@@ -42,9 +50,8 @@ export class PhysicalMemory {
   /** First address after RAM. */
   readonly end: number;
 
-  readonly #chunks = new Map<number, Uint32Array>();
-  #lastIndex = -1;
-  #last: Uint32Array | undefined;
+  /** By distance from `base`: a table of tables, since each walk of a page table jumps from page to page. */
+  readonly #regions: (Region | undefined)[] = [];
   #next: number;
   readonly #allocations: Allocation[] = [];
   readonly #free = new Map<number, number[]>();
@@ -78,7 +85,7 @@ export class PhysicalMemory {
       this.hi = 0;
       return true;
     }
-    const word = (address % CHUNK_BYTES) >>> 2;
+    const word = (address & CHUNK_MASK) >>> 2;
     this.lo = chunk[word] ?? 0;
     this.hi = chunk[word + 1] ?? 0;
     return true;
@@ -89,7 +96,7 @@ export class PhysicalMemory {
     if (address < this.base || address >= this.end) {
       return 0;
     }
-    return this.#chunk(address)?.[(address % CHUNK_BYTES) >>> 2] ?? 0;
+    return this.#chunk(address)?.[(address & CHUNK_MASK) >>> 2] ?? 0;
   }
 
   /** Stores 8 bytes at an 8-byte aligned address; single-copy atomic. */
@@ -98,7 +105,7 @@ export class PhysicalMemory {
       return;
     }
     const chunk = this.#create(address);
-    const word = (address % CHUNK_BYTES) >>> 2;
+    const word = (address & CHUNK_MASK) >>> 2;
     chunk[word] = lo;
     chunk[word + 1] = hi;
   }
@@ -108,7 +115,7 @@ export class PhysicalMemory {
     if (address < this.base || address >= this.end) {
       return;
     }
-    this.#create(address)[(address % CHUNK_BYTES) >>> 2] = value;
+    this.#create(address)[(address & CHUNK_MASK) >>> 2] = value;
   }
 
   /** One byte; 0 outside RAM. */
@@ -220,15 +227,14 @@ export class PhysicalMemory {
 
   /** Writes all bytes that are not zero, in address order, and where the next allocations will be. */
   digest(into: Digest): void {
-    for (const [index, chunk] of byNumber(this.#chunks)) {
-      if (chunk.every((word) => word === 0)) {
-        continue;
+    this.#eachChunk((index, chunk) => {
+      if (chunk.some((word) => word !== 0)) {
+        into.number(index);
+        for (const word of chunk) {
+          into.number(word);
+        }
       }
-      into.number(index);
-      for (const word of chunk) {
-        into.number(word);
-      }
-    }
+    });
     into.number(this.#next);
     for (const [size, addresses] of byNumber(this.#free)) {
       if (addresses.length > 0) {
@@ -257,13 +263,22 @@ export class PhysicalMemory {
     }
   }
 
-  #chunk(address: number): Uint32Array | undefined {
-    const index = Math.floor(address / CHUNK_BYTES);
-    if (index !== this.#lastIndex || this.#last === undefined) {
-      this.#last = this.#chunks.get(index);
-      this.#lastIndex = index;
+  #eachChunk(visit: (index: number, chunk: Uint32Array) => void): void {
+    // Far regions of a huge RAM are few: walk the keys that exist, in order.
+    for (const key of Object.keys(this.#regions)) {
+      const region = Number(key);
+      for (const [index, chunk] of (this.#regions[region] ?? []).entries()) {
+        if (chunk !== undefined) {
+          visit(this.base * PER_CHUNK + region * REGION_CHUNKS + index, chunk);
+        }
+      }
     }
-    return this.#last;
+  }
+
+  /** The chunk of an address in RAM, when something was written there. */
+  #chunk(address: number): Uint32Array | undefined {
+    const distance = address - this.base;
+    return this.#regions[(distance * PER_REGION) | 0]?.[(distance * PER_CHUNK) & (REGION_CHUNKS - 1)];
   }
 
   #create(address: number): Uint32Array {
@@ -272,8 +287,14 @@ export class PhysicalMemory {
       return found;
     }
     const created = new Uint32Array(CHUNK_WORDS);
-    this.#chunks.set(Math.floor(address / CHUNK_BYTES), created);
-    this.#last = created;
+    const distance = address - this.base;
+    const index = (distance * PER_REGION) | 0;
+    let region = this.#regions[index];
+    if (region === undefined) {
+      region = Array.from({ length: REGION_CHUNKS });
+      this.#regions[index] = region;
+    }
+    region[(distance * PER_CHUNK) & (REGION_CHUNKS - 1)] = created;
     return created;
   }
 }
