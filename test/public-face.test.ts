@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import * as amdVi from "@iommu-lab/amd-vi";
 import * as armSmmuv3 from "@iommu-lab/arm-smmuv3";
+import * as bench from "@iommu-lab/bench";
 import * as core from "@iommu-lab/core";
 import * as cxl from "@iommu-lab/cxl";
 import * as intelVtd from "@iommu-lab/intel-vtd";
@@ -27,6 +28,7 @@ const imported: Readonly<Record<string, object>> = {
   scenario,
   matrix,
   truth,
+  bench,
   cli,
 };
 
