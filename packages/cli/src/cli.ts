@@ -2,6 +2,7 @@ import process from "node:process";
 import { InputError } from "@iommu-lab/core";
 import { Command, CommanderError } from "commander";
 import { addCompare } from "./compare-command.ts";
+import { addDecode } from "./decode-command.ts";
 import { addInspect } from "./inspect-command.ts";
 import { addList } from "./list-command.ts";
 
@@ -21,6 +22,7 @@ export function runCommand(argv: readonly string[]): number {
     .configureHelp({ sortSubcommands: true })
     .addHelpText("after", "\nExamples:\n  iommu-lab compare ats-lifecycle\n  iommu-lab inspect lspci.txt");
   addCompare(program);
+  addDecode(program);
   addInspect(program);
   addList(program);
   for (const command of program.commands) {

@@ -4,29 +4,40 @@ import { InputError } from "@iommu-lab/core";
 /** No dump of a machine comes near this. */
 const LIMIT = 64 * 2 ** 20;
 
-/** Reads a text file. @throws InputError when it cannot be read or is far too large */
-export function readText(file: string): string {
-  let size: number;
+/**
+ * Reads a file as bytes; `-` is standard input.
+ *
+ * @throws InputError when it cannot be read or is far too large
+ */
+export function readBytes(file: string): Uint8Array {
   try {
-    const stat = statSync(file);
-    if (!stat.isFile()) {
+    const stat = file === "-" ? undefined : statSync(file);
+    if (stat?.isDirectory() === true) {
       throw new InputError("is not a file", { file });
     }
-    ({ size } = stat);
+    if (stat !== undefined && stat.size > LIMIT) {
+      throw new InputError(`has ${stat.size} bytes; at most ${LIMIT} are read`, { file });
+    }
+    return readFileSync(file === "-" ? 0 : file);
   } catch (error) {
     if (error instanceof InputError) {
       throw error;
     }
-    throw new InputError("no such file, or it cannot be read", { file });
+    throw new InputError(reason(error), { file });
   }
-  if (size > LIMIT) {
-    throw new InputError(`has ${size} bytes; at most ${LIMIT} are read`, { file });
+}
+
+/** Reads a text file. @throws InputError as {@link readBytes} */
+export function readText(file: string): string {
+  return new TextDecoder().decode(readBytes(file));
+}
+
+function reason(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "ENOENT") {
+    return "no such file";
   }
-  try {
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    throw new InputError(`cannot be read: ${error instanceof Error ? error.message : String(error)}`, { file });
-  }
+  return `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
 }
 
 /** `FILE@BDF` → file and function; `FILE` alone has none. */

@@ -4,6 +4,7 @@ import { accelerator, nic } from "@iommu-lab/scenario";
 import { Argument, type Command, Option } from "commander";
 import { backends } from "./backends.ts";
 import { scenarios } from "./compare-request.ts";
+import { layouts } from "./layouts.ts";
 import { emit } from "./output.ts";
 import { policies } from "./policies.ts";
 
@@ -18,6 +19,7 @@ const lists: Readonly<Record<string, () => readonly Item[]>> = {
   kernels: () => kernels.map((id) => ({ id, title: "Linux as Debian packages it" })),
   policies: () => policies.map(({ id, title }) => ({ id, title })),
   devices: () => [nic, accelerator].map(({ id, title }) => ({ id, title })),
+  layouts: () => layouts.map(({ kind, title, source }) => ({ id: kind, title: `${title} (${source})` })),
   views: () => views.map(({ id, title }) => ({ id, title })),
 };
 
@@ -35,7 +37,7 @@ export function addList(program: Command): void {
         emit(`${JSON.stringify({ schema: "iommu-lab/list@1", what, items }, undefined, 2)}\n`, undefined);
         return;
       }
-      const width = Math.max(...items.map(({ id }) => id.length));
+      const width = Math.max(0, ...items.map(({ id }) => id.length));
       emit(items.map(({ id, title }) => `${id.padEnd(width)}  ${title}\n`).join(""), undefined);
     });
 }

@@ -1,0 +1,20 @@
+import { InputError, type LayoutCodec } from "@iommu-lab/core";
+
+/** Every layout that `decode` and `encode` know. */
+export const layouts: readonly LayoutCodec[] = [];
+
+/**
+ * The layout of a kind.
+ *
+ * @throws InputError for an unknown kind, with the nearest one
+ */
+export function layoutNamed(kind: string): LayoutCodec {
+  const found = layouts.find((one) => one.kind === kind);
+  if (found !== undefined) {
+    return found;
+  }
+  const kinds = layouts.map((one) => one.kind);
+  const near = kinds.filter((one) => one.includes(kind) || kind.includes(one));
+  const hint = near.length === 0 ? "" : `; did you mean ${near.join(" or ")}?`;
+  throw new InputError(`unknown layout ${JSON.stringify(kind)}: expected one of ${kinds.join(", ")}${hint}`);
+}
