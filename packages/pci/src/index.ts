@@ -130,6 +130,7 @@ export {
   type PriSummary,
   type SriovSummary,
 } from "./import/summaries.ts";
+export { pciEnableAcs } from "./linux/acs-enable.ts";
 export {
   ACS_CR,
   ACS_DT,
@@ -139,10 +140,11 @@ export {
   ACS_SV,
   ACS_TB,
   ACS_UF,
-  pciAcsEnabled,
-  pciAcsPathEnabled,
-  pciEnableAcs,
-} from "./linux/acs.ts";
+  acsFlagNames,
+  acsFlagsOf,
+} from "./linux/acs-flags.ts";
+export { type AcsQuirk, type AcsQuirkAnswer, acsQuirks } from "./linux/acs-quirks.ts";
+export { type AcsRule, type AcsVerdict, pciAcsEnabled, pciAcsPathEnabled, pciAcsVerdict } from "./linux/acs.ts";
 export { type AtsEvent, type AtsPolicy, type AtsState } from "./linux/ats-policy.ts";
 export {
   pciAtsPageAligned,
@@ -155,9 +157,11 @@ export {
   pciRestoreAtsState,
 } from "./linux/ats.ts";
 export { pciClearMaster, pciSetMaster } from "./linux/bus-master.ts";
-export { type DmaAlias, pciForEachDmaAlias } from "./linux/dma-alias.ts";
+export { type DeviceMatch, type DeviceRange } from "./linux/device-match.ts";
+export { type DmaAliasQuirk, dmaAliasQuirks } from "./linux/dma-alias-quirks.ts";
+export { type DmaAlias, type DmaAliasRule, pciForEachDmaAlias } from "./linux/dma-alias.ts";
 export { pciSetupDevice } from "./linux/enumerate.ts";
-export { pciDeviceGroup } from "./linux/group.ts";
+export { type GroupDecision, type GroupSearch, findPciGroup, pciDeviceGroup } from "./linux/group.ts";
 export {
   pciDisablePasid,
   pciEnablePasid,
@@ -166,7 +170,15 @@ export {
   pciRestorePasidState,
 } from "./linux/pasid.ts";
 export { PciBus } from "./linux/pci-bus.ts";
-export { PciDev, type PciDevOptions, pciDev } from "./linux/pci-dev.ts";
+export { type BridgeAlias, PciDev, type PciDevOptions, pciDev } from "./linux/pci-dev.ts";
+export {
+  type AssumedAcs,
+  type PciFacts,
+  type PciPlatform,
+  type PciPlatformOptions,
+  pciPlatform,
+} from "./linux/pci-platform.ts";
+export { type PciProfile, pciKernels, pciProfile } from "./linux/pci-profile.ts";
 export {
   pciDisablePri,
   pciEnablePri,

@@ -2,6 +2,7 @@ import type { Plugin, Token } from "@iommu-lab/core";
 import { BOOT, CLOCK, HOOKS, IOMMU_CORE, KERNEL, MEMORY, SCHEDULER, TRACE, token } from "@iommu-lab/core";
 import type { Fabric } from "./fabric/fabric.ts";
 import { PciBus } from "./linux/pci-bus.ts";
+import type { PciFacts } from "./linux/pci-platform.ts";
 import type { TopologyDescription } from "./topology/description.ts";
 import { Topology } from "./topology/topology.ts";
 
@@ -16,8 +17,9 @@ export const PCI_BUS: Token<PciBus> = token("pci.bus");
  * Brings a machine's PCI functions: fabric, endpoints as engines of the scheduler, and the scan of the bus at boot.
  *
  * @param description from {@link pciTopology}; any number of platforms can be made from one
+ * @param facts what firmware and registers outside config space tell
  */
-export function pci(description: TopologyDescription): Plugin {
+export function pci(description: TopologyDescription, facts: PciFacts = {}): Plugin {
   return {
     name: "pci",
     register(host) {
@@ -32,7 +34,15 @@ export function pci(description: TopologyDescription): Plugin {
       });
       host.provide(
         PCI_BUS,
-        () => new PciBus(host.get(TOPOLOGY), host.get(IOMMU_CORE), host.get(KERNEL), host.get(TRACE), host.all(HOOKS)),
+        () =>
+          new PciBus(
+            host.get(TOPOLOGY),
+            host.get(IOMMU_CORE),
+            host.get(KERNEL),
+            host.get(TRACE),
+            host.all(HOOKS),
+            facts,
+          ),
       );
       host.add(BOOT, { name: "pci scan", order: 200, run: () => host.get(PCI_BUS).scan() });
       host.add(BOOT, { name: "pci port drivers", order: 400, run: () => host.get(PCI_BUS).bindPorts() });

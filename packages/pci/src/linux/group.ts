@@ -1,29 +1,63 @@
 import type { Device, Group, GroupHint, IommuCore } from "@iommu-lab/core";
-import { ACS_ISOLATION, pciAcsEnabled, pciAcsPathEnabled } from "./acs.ts";
-import { pciDevsAreDmaAliases, pciForEachDmaAlias } from "./dma-alias.ts";
+import { ACS_ISOLATION } from "./acs-flags.ts";
+import { type AcsVerdict, pciAcsEnabled, pciAcsPathGap, pciAcsVerdict } from "./acs.ts";
+import { type DmaAlias, pciDevsAreDmaAliases, pciForEachDmaAlias } from "./dma-alias.ts";
 import { PciDev, pciDev } from "./pci-dev.ts";
 
-/** The functions of a platform as the search sees them, and the devfns it has been at. */
-class Search {
-  readonly #devices: readonly Device[];
+/** One decision on the way from a function to its group. */
+export type GroupDecision =
+  /** DMA of `dev` may appear under a requester ID of `alias.dev`, so the two belong together. */
+  | { readonly rule: "requester-id"; readonly dev: PciDev; readonly alias: DmaAlias }
+  /** Something on the way from `bridge` to the root, `hop`, does not isolate: `dev` belongs together with `bridge`. */
+  | {
+      readonly rule: "path";
+      readonly dev: PciDev;
+      readonly bridge: PciDev;
+      readonly hop: PciDev;
+      readonly verdict: AcsVerdict;
+    }
+  /** All from `bridge` to the root isolate. */
+  | { readonly rule: "path-isolated"; readonly dev: PciDev; readonly bridge: PciDev }
+  /** `dev` and `other` of one bus use one requester ID. */
+  | { readonly rule: "alias"; readonly dev: PciDev; readonly other: PciDev }
+  /** `dev` and `other` of one slot are both not isolated. */
+  | {
+      readonly rule: "slot";
+      readonly dev: PciDev;
+      readonly other: PciDev;
+      readonly verdict: AcsVerdict;
+      readonly otherVerdict: AcsVerdict;
+    }
+  /** `dev` is the first of a new group; `verdict` tells why its slot does not matter, or that it is the first there. */
+  | { readonly rule: "new"; readonly dev: PciDev; readonly verdict: AcsVerdict };
+
+/** Where the search for a group looks, and whom it tells of its decisions. */
+export interface GroupSearch<G> {
+  /** All functions the kernel knows, in its order. */
+  readonly devices: Iterable<PciDev>;
+  /** The group that a function has already. */
+  groupOf(dev: PciDev): G | undefined;
+  /** Told of each decision that brought the function nearer to its group. */
+  decided?(decision: GroupDecision): void;
+}
+
+/** Looks for groups of functions of one bus, and remembers the devfns it has been at. */
+class BusSearch<G> {
+  readonly #search: GroupSearch<G>;
   readonly #visited = new Set<number>();
 
-  constructor(core: IommuCore) {
-    this.#devices = core.devices;
-  }
-
-  groupOf(dev: PciDev): Group | undefined {
-    return this.#devices.find(({ bus }) => bus === dev)?.group;
+  constructor(search: GroupSearch<G>) {
+    this.#search = search;
   }
 
   /** The function's group, or that of a function of its bus with which it shares a requester ID. */
-  aliasGroup(dev: PciDev): Group | undefined {
+  aliasGroup(dev: PciDev): G | undefined {
     const devfn = dev.rid & 0xff;
     if (this.#visited.has(devfn)) {
       return undefined;
     }
     this.#visited.add(devfn);
-    const own = this.groupOf(dev);
+    const own = this.#search.groupOf(dev);
     if (own !== undefined) {
       return own;
     }
@@ -31,6 +65,7 @@ class Search {
       if (pciDevsAreDmaAliases(dev, other)) {
         const found = this.aliasGroup(other) ?? this.functionAliasGroup(other);
         if (found !== undefined) {
+          this.#search.decided?.({ rule: "alias", dev, other });
           return found;
         }
       }
@@ -39,7 +74,7 @@ class Search {
   }
 
   /** For a function that its slot does not keep apart: the group of another such function, or of its aliases. */
-  functionAliasGroup(dev: PciDev): Group | undefined {
+  functionAliasGroup(dev: PciDev): G | undefined {
     if (!dev.multifunction || pciAcsEnabled(dev, ACS_ISOLATION)) {
       return undefined;
     }
@@ -47,6 +82,9 @@ class Search {
       if (other.rid >>> 3 === dev.rid >>> 3 && !pciAcsEnabled(other, ACS_ISOLATION)) {
         const found = this.aliasGroup(other);
         if (found !== undefined) {
+          const verdict = pciAcsVerdict(dev, ACS_ISOLATION);
+          const otherVerdict = pciAcsVerdict(other, ACS_ISOLATION);
+          this.#search.decided?.({ rule: "slot", dev, other, verdict, otherVerdict });
           return found;
         }
       }
@@ -55,39 +93,71 @@ class Search {
   }
 
   *#others(dev: PciDev): Iterable<PciDev> {
-    for (const { bus } of this.#devices) {
-      if (bus instanceof PciDev && bus !== dev && bus.busNumber === dev.busNumber && bus.bridge === dev.bridge) {
-        yield bus;
+    for (const other of this.#search.devices) {
+      if (
+        other !== dev &&
+        other.busNumber === dev.busNumber &&
+        other.bridge === dev.bridge &&
+        other.segment === dev.segment
+      ) {
+        yield other;
       }
     }
   }
 }
 
 /**
- * The group of a PCI function: functions that share a requester ID, that can reach each other without passing the IOMMU,
- * or that sit in one slot without being kept apart belong together.
+ * Finds the group that a function joins; undefined = it starts one. Functions that share a requester ID, that can reach each
+ * other without passing the IOMMU, or that sit in one slot without being kept apart belong together.
+ *
+ * Source: Linux 7.2 `pci_device_group()`, `get_pci_alias_group()`, `get_pci_function_alias_group()`; the same in 6.1 and
+ * 6.12.
+ */
+export function findPciGroup<G>(start: PciDev, search: GroupSearch<G>): G | undefined {
+  let dev = start;
+  for (const alias of pciForEachDmaAlias(start)) {
+    if (alias.dev !== dev) {
+      search.decided?.({ rule: "requester-id", dev: start, alias });
+    }
+    ({ dev } = alias);
+    const group = search.groupOf(dev);
+    if (group !== undefined) {
+      return group;
+    }
+  }
+  for (let bridge = dev.bridge; bridge !== undefined; bridge = bridge.bridge) {
+    const gap = pciAcsPathGap(bridge, ACS_ISOLATION);
+    if (gap === undefined) {
+      search.decided?.({ rule: "path-isolated", dev, bridge });
+      break;
+    }
+    search.decided?.({ rule: "path", dev, bridge, hop: gap.dev, verdict: gap.verdict });
+    dev = bridge;
+    const group = search.groupOf(dev);
+    if (group !== undefined) {
+      return group;
+    }
+  }
+  const onBus = new BusSearch(search);
+  const found = onBus.aliasGroup(dev) ?? onBus.functionAliasGroup(dev);
+  if (found === undefined) {
+    search.decided?.({ rule: "new", dev, verdict: pciAcsVerdict(dev, ACS_ISOLATION) });
+  }
+  return found;
+}
+
+/**
+ * The group of a PCI function, for a driver's `device_group`.
  *
  * Source: Linux 7.2 `pci_device_group()`.
  */
 export function pciDeviceGroup(device: Device, core: IommuCore): GroupHint {
-  const search = new Search(core);
-  let dev = pciDev(device);
-  for (const alias of pciForEachDmaAlias(dev)) {
-    dev = alias.dev;
-    const group = search.groupOf(dev);
-    if (group !== undefined) {
-      return group;
+  const groups = new Map<PciDev, Group | undefined>();
+  for (const { bus, group } of core.devices) {
+    if (bus instanceof PciDev) {
+      groups.set(bus, group);
     }
   }
-  for (let above = dev.bridge; above !== undefined; above = above.bridge) {
-    if (pciAcsPathEnabled(above, undefined, ACS_ISOLATION)) {
-      break;
-    }
-    dev = above;
-    const group = search.groupOf(dev);
-    if (group !== undefined) {
-      return group;
-    }
-  }
-  return search.aliasGroup(dev) ?? search.functionAliasGroup(dev) ?? "new";
+  const devices = [...groups.keys()];
+  return findPciGroup(pciDev(device), { devices, groupOf: (dev) => groups.get(dev) }) ?? "new";
 }

@@ -1,6 +1,7 @@
 import type { Op } from "@iommu-lab/core";
 import { KernelError, preempt } from "@iommu-lab/core";
-import { ACS_RR, ACS_UF, pciAcsPathEnabled } from "./acs.ts";
+import { ACS_RR, ACS_UF } from "./acs-flags.ts";
+import { pciAcsPathEnabled } from "./acs.ts";
 import type { PciDev } from "./pci-dev.ts";
 
 const PASID_CAPABILITY = 4;

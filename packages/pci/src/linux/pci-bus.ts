@@ -13,8 +13,11 @@ import type { Rid } from "../fabric/request.ts";
 import { pciClearMaster, pciSetMaster } from "./bus-master.ts";
 import { parseRid } from "../topology/description.ts";
 import type { Topology } from "../topology/topology.ts";
-import { type ScanContext, pciSetupDevice, scanBus } from "./enumerate.ts";
+import { applyDmaAliasQuirks } from "./dma-alias-quirks.ts";
+import { type ScanContext, pciAddFunction, pciParameter, scanBus } from "./enumerate.ts";
 import { PciDev, pciDev } from "./pci-dev.ts";
+import { type PciFacts, type PciPlatform, pciPlatform } from "./pci-platform.ts";
+import { pciProfile } from "./pci-profile.ts";
 import { type ResetObserver, pciResetFunction } from "./reset.ts";
 
 /** The driver that Linux binds to ports; it leaves DMA ownership of their group to others. */
@@ -26,9 +29,10 @@ export class PciBus {
   readonly devices: Device[] = [];
   readonly #topology: Topology;
   readonly #core: IommuCore;
-  readonly #kernel: KernelProfile;
+  readonly #platform: PciPlatform;
   readonly #trace: Trace;
   readonly #hooks: readonly LifecycleHooks[];
+  #acsRequested = false;
 
   constructor(
     topology: Topology,
@@ -36,12 +40,29 @@ export class PciBus {
     kernel: KernelProfile,
     trace: Trace,
     hooks: readonly LifecycleHooks[],
+    facts: PciFacts = {},
   ) {
     this.#topology = topology;
     this.#core = core;
-    this.#kernel = kernel;
     this.#trace = trace;
     this.#hooks = hooks;
+    this.#platform = pciPlatform({
+      profile: pciProfile(kernel),
+      facts,
+      parameter: pciParameter(kernel),
+      acsRequested: () => this.#acsRequested || core.driver !== undefined,
+      neighbour: (_dev, rid) => this.#known(rid),
+    });
+  }
+
+  /**
+   * Firmware's tables show an IOMMU: ACS is wanted from now on. Kernels that enable ACS at enumeration need this before the
+   * scan; a device tree tells them too late (`of_iommu_configure()`). A registered IOMMU driver asks by itself.
+   *
+   * Source: Linux 7.2 `pci_request_acs()`.
+   */
+  requestAcs(): void {
+    this.#acsRequested = true;
   }
 
   /** The device at an address. @throws InputError for a malformed one */
@@ -57,23 +78,24 @@ export class PciBus {
    * Source: Linux 7.2 `pci_scan_root_bus_bridge()`, `pci_scan_slot()`, `pci_rescan_bus()`, `pci_iov_add_virtfn()`.
    */
   *scan(): Op<void> {
-    const found: PciDev[] = [];
+    const found: { readonly dev: PciDev; readonly fn: number }[] = [];
     const context: ScanContext = {
       functionAt: (rid) => this.#topology.functionAt(rid),
       isExternalFacing: (rid) => this.#topology.ports.some((port) => port.rid === rid && port.externalFacing),
-      kernel: this.#kernel,
       trace: this.#trace,
-      acsRequested: () => this.#core.driver !== undefined,
+      platform: this.#platform,
+      segment: 0,
       known: (rid) => this.#known(rid),
-      found: (dev) => found.push(dev),
+      found: (dev, fn) => found.push({ dev, fn }),
     };
     for (const bus of this.#topology.rootBuses) {
-      scanBus(context, bus, undefined);
+      yield* scanBus(context, bus, undefined);
     }
-    for (const dev of found) {
+    for (const { dev, fn } of found) {
       this.devices.push(yield* this.#core.addDevice(dev));
       // After the device is added, and so after its group is chosen when the IOMMU driver is there already.
-      dev.multifunction ||= (dev.rid & 7) !== 0;
+      dev.multifunction ||= fn !== 0;
+      applyDmaAliasQuirks(dev, "final");
     }
     yield* this.#addVirtualFunctions();
   }
@@ -185,10 +207,10 @@ export class PciBus {
         function: endpoint,
         trace: this.#trace,
         physfn,
-        acsRequested: () => this.#core.driver !== undefined,
+        platform: this.#platform,
         ...(physfn.bridge === undefined ? {} : { bridge: physfn.bridge }),
       });
-      pciSetupDevice(dev, this.#kernel);
+      yield* pciAddFunction(dev);
       this.devices.push(yield* this.#core.addDevice(dev));
     }
   }

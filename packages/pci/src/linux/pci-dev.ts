@@ -3,8 +3,9 @@ import { Lock } from "@iommu-lab/core";
 import type { ConfigSpace } from "../config-space/config-space.ts";
 import type { PciFunction } from "../fabric/pci-function.ts";
 import type { Rid } from "../fabric/request.ts";
-import { pciEnableAcs } from "./acs.ts";
+import { pciEnableAcs } from "./acs-enable.ts";
 import { requesterIds } from "./dma-alias.ts";
+import { type PciPlatform, pciPlatform } from "./pci-platform.ts";
 
 /** What the scan of the bus knows of a function before its capabilities are read. */
 export interface PciDevOptions {
@@ -18,9 +19,18 @@ export interface PciDevOptions {
   readonly physfn?: PciDev;
   /** Firmware marks the port as external-facing. */
   readonly externalFacing?: boolean;
-  /** Whether an IOMMU driver has asked for ACS (`pci_request_acs()`). */
-  readonly acsRequested?: () => boolean;
+  /** What it shares with the other functions of the machine. Default: {@link pciPlatform}. */
+  readonly platform?: PciPlatform;
+  /** PCI segment (domain). Default 0. */
+  readonly segment?: number;
 }
+
+/**
+ * How a bridge shows in the requester ID of DMA from below it: as its kind demands; `hidden-pcie` = a conventional bridge
+ * that is in truth a PCIe-to-PCI one; `none` = a PCIe-to-PCI bridge that leaves requester IDs alone; `translation-root` =
+ * the IOMMU sits below it.
+ */
+export type BridgeAlias = "by-kind" | "hidden-pcie" | "none" | "translation-root";
 
 /**
  * A PCI function as Linux knows it (`struct pci_dev`): what the kernel believes, which need not be what the function
@@ -42,6 +52,10 @@ export class PciDev implements BusDevice {
   readonly untrusted: boolean;
   /** Firmware marks it as an external-facing port. */
   readonly externalFacing: boolean;
+  /** What it shares with the other functions of the machine. */
+  readonly platform: PciPlatform;
+  /** PCI segment (domain). */
+  readonly segment: number;
   /** The device lock. */
   readonly lock: Lock;
 
@@ -49,6 +63,10 @@ export class PciDev implements BusDevice {
   vendor = 0;
   /** Device ID. */
   device = 0;
+  /** Subsystem Vendor ID. */
+  subsystemVendor = 0;
+  /** Subsystem ID. */
+  subsystemDevice = 0;
   /** Class code: base class 23:16, subclass 15:8, interface 7:0. */
   class = 0;
   /** Header type without the multi-function bit: 0 endpoint, 1 bridge. */
@@ -67,8 +85,14 @@ export class PciDev implements BusDevice {
   subordinateBus = 0;
   /** `pci=noats`. */
   noAts = false;
-  /** Other devfns of its bus under which its DMA may appear (`dma_alias_mask`). */
+  /** Other devfns of its bus under which its DMA may appear (`dma_alias_mask`), in ascending order. */
   dmaAliases: readonly number[] = [];
+  /** What quirks say of it as a bridge that DMA passes. */
+  bridgeAlias: BridgeAlias = "by-kind";
+  /** The function on another bus whose requester ID its DMA carries (`pci_real_dma_dev()`): VMD, for what is behind it. */
+  realDmaDev: PciDev | undefined;
+  /** ACS is on by a way of its own (`PCI_DEV_FLAGS_ACS_ENABLED_QUIRK`). */
+  acsByQuirk = false;
 
   /** Offset of the ATS capability; 0 = none, or `pci=noats`. */
   atsCap = 0;
@@ -100,7 +124,6 @@ export class PciDev implements BusDevice {
   savedState: readonly number[] = [];
 
   readonly #function: PciFunction;
-  readonly #acsRequested: () => boolean;
 
   constructor(options: PciDevOptions) {
     this.#function = options.function;
@@ -113,7 +136,8 @@ export class PciDev implements BusDevice {
     this.externalFacing = options.externalFacing ?? false;
     this.untrusted = options.bridge !== undefined && (options.bridge.untrusted || options.bridge.externalFacing);
     this.lock = new Lock(`${this.name} device lock`);
-    this.#acsRequested = options.acsRequested ?? (() => true);
+    this.platform = options.platform ?? pciPlatform();
+    this.segment = options.segment ?? 0;
   }
 
   /** Whether it is a VF. */
@@ -128,7 +152,7 @@ export class PciDev implements BusDevice {
 
   /** Whether an IOMMU driver has asked for ACS. */
   get acsRequested(): boolean {
-    return this.#acsRequested();
+    return this.platform.acsRequested();
   }
 
   /** Reads a byte of config space; all ones when the function does not answer. */
@@ -192,12 +216,15 @@ export class PciDev implements BusDevice {
   }
 
   /**
-   * What the bus does before a device is first probed by an IOMMU, and again before a driver binds: ACS is enabled.
+   * What the bus does before a device is first probed by an IOMMU, and again before a driver binds: ACS is enabled, in
+   * kernels that do not enable it at enumeration.
    *
-   * Source: Linux 7.2 `pci_dma_configure()`.
+   * Source: Linux 7.2 `pci_dma_configure()`; in 6.1 and 6.12 it leaves ACS alone.
    */
   *dmaConfigure(): Op<void> {
-    yield* pciEnableAcs(this);
+    if (this.platform.profile.acsEnabledAt === "dma-configure") {
+      yield* pciEnableAcs(this);
+    }
   }
 
   /** Writes what the kernel believes of it. */

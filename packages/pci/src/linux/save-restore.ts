@@ -1,6 +1,6 @@
 import type { Op } from "@iommu-lab/core";
 import { preempt } from "@iommu-lab/core";
-import { pciEnableAcs } from "./acs.ts";
+import { pciEnableAcs } from "./acs-enable.ts";
 import { pciRestoreAtsState } from "./ats.ts";
 import { pciRestorePasidState } from "./pasid.ts";
 import type { PciDev } from "./pci-dev.ts";

@@ -1,16 +1,7 @@
-import type { Trace } from "@iommu-lab/core";
-import {
-  ConfigSpace,
-  PciDev,
-  Port,
-  endpointConfig,
-  pciForEachDmaAlias,
-  pciSetupDevice,
-  pciTopology,
-  rootPortConfig,
-} from "@iommu-lab/pci";
+import { endpointConfig, pciForEachDmaAlias, pciTopology, rootPortConfig } from "@iommu-lab/pci";
 import { describe, expect, test } from "vitest";
 import { Machine, nic } from "../support.ts";
+import { Tree, bridgeBytes, conventionalBytes } from "./tree.ts";
 
 const multi = { ...nic, multiFunction: true };
 const isolating = { capability: 0x1f };
@@ -104,49 +95,6 @@ describe("groups by topology", () => {
   });
 });
 
-/** A hand-made tree, for bridges to conventional buses and for aliases that only quirks make. */
-class Tree {
-  readonly machine = new Machine(pciTopology({}), { driver: true });
-  readonly trace: Trace = this.machine.platform.trace;
-
-  add(rid: number, bytes: Uint8Array, above?: PciDev, aliases: readonly number[] = []): PciDev {
-    const name = `0000:${(rid >>> 8).toString(16).padStart(2, "0")}:${((rid >>> 3) & 0x1f).toString(16).padStart(2, "0")}.${rid & 7}`;
-    const config = new ConfigSpace(bytes);
-    const port = new Port({ rid, name, config, kind: "downstream", upstream: undefined, externalFacing: false });
-    const dev = new PciDev({ function: port, trace: this.trace, ...(above === undefined ? {} : { bridge: above }) });
-    pciSetupDevice(dev, this.machine.platform.kernel);
-    dev.dmaAliases = aliases;
-    this.machine.run(this.machine.platform.iommu.addDevice(dev));
-    return dev;
-  }
-
-  groups(): string[][] {
-    this.machine.platform.boot();
-    return groups(this.machine);
-  }
-}
-
-/** A bridge of another PCI Express type, or a conventional one. */
-function bridge(secondary: number, type: number | "conventional"): Uint8Array {
-  const bytes = rootPortConfig({ secondary, subordinate: secondary });
-  const at = new ConfigSpace(bytes).findCapability(0x10);
-  if (type === "conventional") {
-    // Leaves the capability list empty.
-    bytes[6] = 0;
-    bytes[0x34] = 0;
-  } else {
-    bytes[at + 2] = ((bytes[at + 2] ?? 0) & 0xf) | (type << 4);
-  }
-  return bytes;
-}
-
-function conventional(): Uint8Array {
-  const bytes = endpointConfig({ vendor: 1, device: 2, class: 0x010000 });
-  bytes[6] = 0;
-  bytes[0x34] = 0;
-  return bytes;
-}
-
 const port = (): Uint8Array => rootPortConfig({ secondary: 1, subordinate: 9, acs: { capability: 0x1f } });
 
 describe("DMA aliases", () => {
@@ -160,9 +108,9 @@ describe("DMA aliases", () => {
   test("a PCIe-to-PCI bridge lends (secondary bus, 0.0); functions behind it are one group with the bridge", () => {
     const tree = new Tree();
     const root = tree.add(0x08, port());
-    const toPci = tree.add(0x100, bridge(2, 7), root);
-    const one = tree.add(0x208, conventional(), toPci);
-    const two = tree.add(0x210, conventional(), toPci);
+    const toPci = tree.add(0x100, bridgeBytes(2, 7), root);
+    const one = tree.add(0x208, conventionalBytes(), toPci);
+    const two = tree.add(0x210, conventionalBytes(), toPci);
     expect(pciForEachDmaAlias(one).map(({ rid }) => rid)).toEqual([0x208, 0x200]);
     expect(one.sharesAlias(two)).toBe(true);
     expect(one.sharesAlias(root)).toBe(false);
@@ -171,12 +119,14 @@ describe("DMA aliases", () => {
 
   test("PCI-to-PCIe and conventional bridges lend their own ID", () => {
     const tree = new Tree();
-    const toPcie = tree.add(0x108, bridge(3, 8));
-    const plain = tree.add(0x110, bridge(4, "conventional"));
+    const toPcie = tree.add(0x108, bridgeBytes(3, 8));
+    const plain = tree.add(0x110, bridgeBytes(4, "conventional"));
     expect(pciForEachDmaAlias(tree.add(0x300, endpointConfig(nic), toPcie)).map(({ rid }) => rid)).toEqual([
       0x300, 0x108,
     ]);
-    expect(pciForEachDmaAlias(tree.add(0x400, conventional(), plain)).map(({ rid }) => rid)).toEqual([0x400, 0x110]);
+    expect(pciForEachDmaAlias(tree.add(0x400, conventionalBytes(), plain)).map(({ rid }) => rid)).toEqual([
+      0x400, 0x110,
+    ]);
   });
 
   test("an alias by quirk puts two slots of a bus into one group, whichever comes first", () => {
