@@ -59,7 +59,8 @@ export function configAcsFor(dev: PciDev): AcsChange | undefined {
 function parseFlags(text: string): AcsChange | undefined {
   let mask = 0;
   let flags = 0;
-  for (const [index, digit] of [...text].toReversed().entries()) {
+  for (let index = 0; index < text.length; index += 1) {
+    const digit = text[text.length - 1 - index];
     if (digit === "0" || digit === "1") {
       mask |= 1 << index;
       flags |= Number(digit) << index;
@@ -78,28 +79,23 @@ function parseFlags(text: string): AcsChange | undefined {
  */
 function namesDevice(dev: PciDev, text: string): boolean | undefined {
   if (text.startsWith("pci:")) {
-    const ids = IDS.exec(text)
-      ?.slice(1)
-      .map((part) => Number.parseInt(part ?? "0", 16));
     const own = [dev.vendor, dev.device, dev.subsystemVendor, dev.subsystemDevice];
-    return ids?.every((id, index) => id === 0 || id === own[index]);
+    return numbersOf(IDS, text)?.every((id, index) => id === 0 || id === own[index]);
   }
   const [first = "", ...steps] = text.split("/");
+  const start = numbersOf(ADDRESS, first);
+  const path = steps.map((step) => numbersOf(STEP, step));
+  if (start === undefined || path.includes(undefined)) {
+    return undefined;
+  }
   let at: PciDev | undefined = dev;
-  for (const step of steps.toReversed()) {
-    const [slot, fn] = numbersOf(STEP, step) ?? [];
-    if (slot === undefined || fn === undefined) {
-      return undefined;
-    }
+  for (const [slot = 0, fn = 0] of path.toReversed().map((step) => step ?? [])) {
     if (at === undefined || (at.rid & 0xff) !== ((slot << 3) | fn)) {
       return false;
     }
     at = at.bridge;
   }
-  const [domain = 0, bus = 0, slot = 0, fn = 0] = numbersOf(ADDRESS, first) ?? [];
-  if (!ADDRESS.test(first)) {
-    return undefined;
-  }
+  const [domain = 0, bus = 0, slot = 0, fn = 0] = start;
   return at !== undefined && at.segment === domain && at.rid === ((bus << 8) | (slot << 3) | fn);
 }
 
