@@ -88,8 +88,14 @@ function namesDevice(dev: PciDev, text: string): boolean | undefined {
   if (start === undefined || path.includes(undefined)) {
     return undefined;
   }
+  return isAtPath(dev, start, path);
+}
+
+/** Whether the function is where a path of bus, device and function, then device and function of each step, leads. */
+function isAtPath(dev: PciDev, start: readonly number[], path: readonly (readonly number[] | undefined)[]): boolean {
   let at: PciDev | undefined = dev;
-  for (const [slot = 0, fn = 0] of path.toReversed().map((step) => step ?? [])) {
+  for (const step of path.toReversed()) {
+    const [slot = 0, fn = 0] = step ?? [];
     if (at === undefined || (at.rid & 0xff) !== ((slot << 3) | fn)) {
       return false;
     }

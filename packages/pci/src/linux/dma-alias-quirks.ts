@@ -40,6 +40,8 @@ function switchtecProxies(dev: PciDev): readonly number[] {
   return dev.platform.facts.switchtecProxies?.get(dev.name) ?? [];
 }
 
+const FIFTH_GENERATION = [0x5000, 0x5100, 0x5200, 0x5300, 0x5400, 0x5500];
+
 /** Switchtec switches: five families, each with its own numbering; see the kernel's list. */
 const SWITCHTEC: DeviceMatch = {
   vendor: 0x11f8,
@@ -49,22 +51,14 @@ const SWITCHTEC: DeviceMatch = {
     [0x8551, 0x8556],
     [0x8561, 0x8566],
     [0x8571, 0x8576],
-    ...fourthGeneration(0x4000, [0, 0x84, 0x68, 0x52, 0x36, 0x28]),
-    ...fourthGeneration(0x4100, [0, 0x84, 0x68, 0x52, 0x36, 0x28]),
-    ...fourthGeneration(0x4200, [0, 0x84, 0x68, 0x52, 0x36, 0x28]),
-    0x4300,
-    0x4400,
-    (0x4500).flatMap((base) => fourthGeneration(base, [0x52, 0x36, 0x28])),
-    0x5000,
-    0x5100,
-    0x5200,
-    0x5300,
-    0x5400,
-    (0x5500).flatMap((base) => fourthGeneration(base, [0, 0x84, 0x68, 0x52, 0x36, 0x28])),
+    ...[0x4000, 0x4100, 0x4200, ...FIFTH_GENERATION].flatMap((base) =>
+      familyOf(base, [0, 0x84, 0x68, 0x52, 0x36, 0x28]),
+    ),
+    ...[0x4300, 0x4400, 0x4500].flatMap((base) => familyOf(base, [0x52, 0x36, 0x28])),
   ],
 };
 
-function fourthGeneration(base: number, sizes: readonly number[]): readonly number[] {
+function familyOf(base: number, sizes: readonly number[]): readonly number[] {
   return sizes.map((size) => base + size);
 }
 
