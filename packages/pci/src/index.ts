@@ -18,8 +18,12 @@ export { ConfigSpace, type ConfigWriteListener } from "./config-space/config-spa
 export { type DecodedFields, decodeCapability } from "./config-space/decode-capability.ts";
 export {
   CXL_DVSEC_DEVICE,
+  CXL_DVSEC_DEVICE_GPF,
   CXL_DVSEC_FLEX_BUS,
+  CXL_DVSEC_FUNCTION_MAP,
   CXL_DVSEC_PORT,
+  CXL_DVSEC_PORT_GPF,
+  CXL_DVSEC_REGISTER_LOCATOR,
   DVSEC_VENDOR_CXL,
 } from "./config-space/dvsec-layouts.ts";
 export {

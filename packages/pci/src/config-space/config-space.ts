@@ -90,9 +90,11 @@ export class ConfigSpace implements RegisterReader {
       return;
     }
     this.#bytes[offset] = byte;
-    if (this.#map === undefined || this.#map.structure[offset] !== 0) {
-      this.#lists = undefined;
+    if (this.#map !== undefined && this.#map.byte("structure", offset) !== 0) {
       this.#map = undefined;
+    }
+    if (this.#lists !== undefined && this.#isListByte(offset, this.#lists)) {
+      this.#lists = undefined;
     }
   }
 
@@ -124,12 +126,12 @@ export class ConfigSpace implements RegisterReader {
         continue;
       }
       const written = (value >>> (8 * index)) & 0xff;
-      const writable = mask(map.bits.RW, at) | (isLocked ? 0 : mask(map.bits.RWL, at));
+      const writable = map.byte("RW", at) | (isLocked ? 0 : map.byte("RWL", at));
       let result = (old & ~writable) | (written & writable);
-      result &= ~(written & mask(map.bits.RW1C, at));
-      result |= written & mask(map.bits.RWO, at);
+      result &= ~(written & map.byte("RW1C", at));
+      result |= written & map.byte("RWO", at);
       this.#bytes[at] = result;
-      started |= (written & mask(map.bits.W1, at)) << (8 * index);
+      started |= (written & map.byte("W1", at)) << (8 * index);
     }
     const after = this.#read(offset, size);
     for (const listener of this.#listeners) {
@@ -174,20 +176,17 @@ export class ConfigSpace implements RegisterReader {
   }
 
   /**
-   * What a reset does to the registers (PCIe 6.0 §6.6). Both clear Command, the base addresses and every Enable bit. An
-   * FLR keeps the link's settings, Max_Payload_Size, and CXL.cache and CXL.mem state with CONFIG_LOCK; neither touches
-   * sticky bits (AER, PME).
+   * What a reset does to the registers (PCIe 6.0 §6.6). All clear Command, the base addresses and every Enable bit. An
+   * FLR keeps the link's settings, Max_Payload_Size, and CXL.cache and CXL.mem state with CONFIG_LOCK; an FLR and a
+   * conventional reset keep sticky bits (AER, DPC, PME), which a fundamental reset clears as well.
    */
   reset(kind: ConfigReset): void {
-    const map = this.#registerMap();
-    const masks = kind === "flr" ? map.flrMask : map.conventionalMask;
-    const values = kind === "flr" ? map.flrValue : map.conventionalValue;
-    for (let at = 0; at < this.size; at += 1) {
-      const changed = mask(masks, at);
-      if (changed !== 0) {
-        this.#bytes[at] = (this.read8(at) & ~changed) | mask(values, at);
+    this.#registerMap().eachReset(kind, (offset, mask, value) => {
+      const now = (this.read32(offset) & ~mask) | value;
+      for (let index = 0; index < 4; index += 1) {
+        this.#bytes[offset + index] = now >>> (8 * index);
       }
-    }
+    });
   }
 
   /** Writes all bytes into `into`. */
@@ -208,8 +207,10 @@ export class ConfigSpace implements RegisterReader {
     this.#map ??= new RegisterMap(this, this.capabilities().entries, this.#baseAddresses);
     return this.#map;
   }
-}
 
-function mask(of: Uint8Array, at: number): number {
-  return of[at] ?? 0;
+  /** Whether what the lists are made of stands in this byte. */
+  #isListByte(offset: number, lists: CapabilityLists): boolean {
+    const dword = offset & 0xffc;
+    return offset < 0x40 || dword === 0x100 || lists.entries.some((entry) => entry.offset === dword);
+  }
 }

@@ -1,4 +1,13 @@
-import { type CapabilityLayout, type FieldLayout, bit, field, register } from "./register-layout.ts";
+import {
+  type CapabilityLayout,
+  type FieldLayout,
+  type RegisterLayout,
+  type RegisterReader,
+  bit,
+  field,
+  register,
+  whole,
+} from "./register-layout.ts";
 
 /** Advanced Error Reporting. */
 export const EXT_CAP_ID_AER: number = 0x01;
@@ -23,17 +32,25 @@ export const EXT_CAP_ID_DVSEC: number = 0x23;
 export const ATS_LAYOUT: CapabilityLayout = {
   registers: [
     register("capability", 4, 2, [
-      field("invalidateQueueDepth", 4, 0, "RO"),
-      bit("pageAlignedRequest", 5, "RO"),
-      bit("globalInvalidateSupported", 6, "RO"),
-      bit("relaxedOrderingSupported", 7, "RO"),
-      bit("memoryAttributesSupported", 8, "RO"),
+      field(
+        "invalidateQueueDepth",
+        4,
+        0,
+        "RO",
+        "Invalidate Requests that are taken before the link is throttled; 0 = 32",
+      ),
+      bit("pageAlignedRequest", 5, "RO", "untranslated addresses are aligned to 4 KB"),
+      bit("globalInvalidateSupported", 6, "RO", "understands Global Invalidate"),
+      bit("relaxedOrderingSupported", 7, "RO", "may set Relaxed Ordering in Translation Requests"),
+      bit("memoryAttributesSupported", 8, "RO", "understands memory attributes of translations"),
     ]),
     register("control", 6, 2, [
-      field("stu", 4, 0, "RW"),
-      field("memoryAttributesDefault", 13, 11, "RW", { needs: { offset: 5, bit: 0 } }),
-      bit("memoryAttributesEnable", 14, "RW", { needs: { offset: 5, bit: 0 } }),
-      bit("enable", 15, "RW"),
+      field("stu", 4, 0, "RW", "Smallest Translation Unit: 2^(12+n) bytes"),
+      field("memoryAttributesDefault", 13, 11, "RW", "attributes of untranslated requests", {
+        needs: { offset: 5, bit: 0 },
+      }),
+      bit("memoryAttributesEnable", 14, "RW", "memory attributes are sent", { needs: { offset: 5, bit: 0 } }),
+      bit("enable", 15, "RW", "translations may be requested and cached"),
     ]),
   ],
 };
@@ -41,15 +58,18 @@ export const ATS_LAYOUT: CapabilityLayout = {
 /** Page Request Interface (PCIe 6.0 §10.5.2). After a reset the interface is stopped. */
 export const PRI_LAYOUT: CapabilityLayout = {
   registers: [
-    register("control", 4, 2, [bit("enable", 0, "RW"), bit("reset", 1, "W1")]),
-    register("status", 6, 2, [
-      bit("responseFailure", 0, "RW1C"),
-      bit("unexpectedPageRequestGroupIndex", 1, "RW1C"),
-      bit("stopped", 8, "RO", { reset: 1 }),
-      bit("prgResponsePasidRequired", 15, "RO"),
+    register("control", 4, 2, [
+      bit("enable", 0, "RW", "page requests may be sent"),
+      bit("reset", 1, "W1", "clears the interface, when it is not enabled"),
     ]),
-    register("outstandingCapacity", 8, 4, [field("outstandingCapacity", 31, 0, "RO")]),
-    register("outstandingAllocation", 12, 4, [field("outstandingAllocation", 31, 0, "RW")]),
+    register("status", 6, 2, [
+      bit("responseFailure", 0, "RW1C", "a response said failure"),
+      bit("unexpectedPageRequestGroupIndex", 1, "RW1C", "a response named a group that nobody waits for"),
+      bit("stopped", 8, "RO", "no request is outstanding and none will be sent", { reset: 1 }),
+      bit("prgResponsePasidRequired", 15, "RO", "responses must carry the PASID of the request"),
+    ]),
+    whole("outstandingCapacity", 8, 4, "RO", "requests that can be outstanding"),
+    whole("outstandingAllocation", 12, 4, "RW", "requests that may be outstanding"),
   ],
 };
 
@@ -57,158 +77,119 @@ export const PRI_LAYOUT: CapabilityLayout = {
 export const PASID_LAYOUT: CapabilityLayout = {
   registers: [
     register("capability", 4, 2, [
-      bit("executePermission", 1, "RO"),
-      bit("privilegedMode", 2, "RO"),
-      field("maxPasidWidth", 12, 8, "RO"),
+      bit("executePermission", 1, "RO", "can ask for execute permission"),
+      bit("privilegedMode", 2, "RO", "can ask for privileged mode"),
+      field("maxPasidWidth", 12, 8, "RO", "bits of a PASID, 0 to 20"),
     ]),
     register("control", 6, 2, [
-      bit("enable", 0, "RW"),
-      bit("executePermissionEnable", 1, "RW", { needs: { offset: 4, bit: 1 } }),
-      bit("privilegedModeEnable", 2, "RW", { needs: { offset: 4, bit: 2 } }),
+      bit("enable", 0, "RW", "requests may carry a PASID"),
+      bit("executePermissionEnable", 1, "RW", "may ask for execute permission", { needs: { offset: 4, bit: 1 } }),
+      bit("privilegedModeEnable", 2, "RW", "may ask for privileged mode", { needs: { offset: 4, bit: 2 } }),
     ]),
   ],
 };
 
 const acsBits = [
-  "sourceValidation",
-  "translationBlocking",
-  "p2pRequestRedirect",
-  "p2pCompletionRedirect",
-  "upstreamForwarding",
-  "p2pEgressControl",
-  "directTranslatedP2p",
+  ["sourceValidation", "requests with a bus number from elsewhere are blocked"],
+  ["translationBlocking", "translated requests and Translation Requests are blocked"],
+  ["p2pRequestRedirect", "peer-to-peer requests go up to the root complex"],
+  ["p2pCompletionRedirect", "completions of redirected requests go up as well"],
+  ["upstreamForwarding", "requests that would go back down are sent up"],
+  ["p2pEgressControl", "the egress control vector decides about each peer"],
+  ["directTranslatedP2p", "translated requests go straight to the peer"],
 ] as const;
+
+/** One bit per port or function: as many as the capability says, 0 = 256 (PCIe 6.0 §7.7.11.4). */
+function* egressControlVector(config: RegisterReader, at: number): Generator<RegisterLayout> {
+  if ((config.read16(at + 4) & 0x20) === 0) {
+    return;
+  }
+  const bits = config.read8(at + 5) || 256;
+  for (let first = 0; first < bits; first += 32) {
+    const name = first === 0 ? "egressControlVector" : `egressControlVector${first / 32}`;
+    const high = Math.min(bits - first, 32) - 1;
+    yield register(name, 8 + first / 8, 4, [
+      field(name, high, 0, "RW", "peers to which requests are blocked or redirected"),
+    ]);
+  }
+}
 
 /** Access Control Services (PCIe 6.0 §7.7.11): a control bit exists where the capability bit is set. */
 export const ACS_LAYOUT: CapabilityLayout = {
   registers: [
     register("capability", 4, 2, [
-      ...acsBits.map((name, index): FieldLayout => bit(name, index, "RO")),
-      field("egressControlVectorSize", 15, 8, "RO"),
+      ...acsBits.map(([name, meaning], index): FieldLayout => bit(name, index, "RO", `can do: ${meaning}`)),
+      bit("enhanced", 7, "RO", "has the enhanced controls"),
+      field("egressControlVectorSize", 15, 8, "HwInit", "bits of the egress control vector; 0 = 256"),
     ]),
-    register(
-      "control",
-      6,
-      2,
-      acsBits.map((name, index): FieldLayout => bit(name, index, "RW", { needs: { offset: 4, bit: index } })),
-    ),
-    register(
-      "egressControlVector",
-      8,
-      4,
-      [field("egressControlVector", 31, 0, "RW")],
-      (config, at) => (config.read16(at + 4) & 0x20) !== 0,
-    ),
+    register("control", 6, 2, [
+      ...acsBits.map(([name, meaning], index): FieldLayout =>
+        bit(name, index, "RW", meaning, { needs: { offset: 4, bit: index } }),
+      ),
+      bit("ioRequestBlocking", 7, "RW", "I/O requests are blocked", { needs: { offset: 4, bit: 7 } }),
+      field("dspMemoryTargetAccess", 9, 8, "RW", "requests to memory of downstream ports: 1 blocked, 2 redirected", {
+        needs: { offset: 4, bit: 7 },
+      }),
+      field("uspMemoryTargetAccess", 11, 10, "RW", "requests to memory of the upstream port: 1 blocked, 2 redirected", {
+        needs: { offset: 4, bit: 7 },
+      }),
+      bit("unclaimedRequestRedirect", 12, "RW", "requests that nobody claims go up", { needs: { offset: 4, bit: 7 } }),
+    ]),
   ],
+  repeated: egressControlVector,
 };
 
 /** Alternative Routing-ID Interpretation (PCIe 6.0 §7.8.8). */
 export const ARI_LAYOUT: CapabilityLayout = {
   registers: [
     register("capability", 4, 2, [
-      bit("mfvcFunctionGroups", 0, "RO"),
-      bit("acsFunctionGroups", 1, "RO"),
-      field("nextFunction", 15, 8, "RO"),
+      bit("mfvcFunctionGroups", 0, "RO", "virtual channels arbitrate by function group"),
+      bit("acsFunctionGroups", 1, "RO", "ACS egress control works by function group"),
+      field("nextFunction", 15, 8, "RO", "number of the next function; 0 ends the list"),
     ]),
     register("control", 6, 2, [
-      bit("mfvcFunctionGroupsEnable", 0, "RW", { needs: { offset: 4, bit: 0 } }),
-      bit("acsFunctionGroupsEnable", 1, "RW", { needs: { offset: 4, bit: 1 } }),
-      field("functionGroup", 6, 4, "RW"),
+      bit("mfvcFunctionGroupsEnable", 0, "RW", "function groups of virtual channels on", {
+        needs: { offset: 4, bit: 0 },
+      }),
+      bit("acsFunctionGroupsEnable", 1, "RW", "function groups of ACS on", { needs: { offset: 4, bit: 1 } }),
+      field("functionGroup", 6, 4, "RW", "group of this function"),
     ]),
   ],
 };
 
-/** Single Root I/O Virtualization (PCIe 6.0 §9.3.3). */
+/** Single Root I/O Virtualization (PCIe 6.0 §9.3.3). The VF base addresses are found by their values. */
 export const SRIOV_LAYOUT: CapabilityLayout = {
   registers: [
     register("capabilities", 4, 4, [
-      bit("vfMigration", 0, "RO"),
-      bit("ariHierarchyPreserved", 1, "RO"),
-      bit("tenBitTagRequester", 2, "RO"),
-      field("migrationInterruptMessageNumber", 31, 21, "RO"),
+      bit("vfMigration", 0, "RO", "VFs can migrate (withdrawn)"),
+      bit("ariHierarchyPreserved", 1, "RO", "ARI Capable Hierarchy survives a change of power state"),
+      bit("tenBitTagRequester", 2, "HwInit", "VFs can send 10-bit tags"),
+      field("migrationInterruptMessageNumber", 31, 21, "RO", "vector of migration interrupts"),
     ]),
     register("control", 8, 2, [
-      bit("vfEnable", 0, "RW"),
-      bit("vfMigrationEnable", 1, "RW", { needs: { offset: 4, bit: 0 } }),
-      bit("vfMigrationInterruptEnable", 2, "RW", { needs: { offset: 4, bit: 0 } }),
-      bit("vfMemorySpace", 3, "RW"),
-      bit("ariCapableHierarchy", 4, "RW"),
-      bit("tenBitTagRequesterEnable", 5, "RW", { needs: { offset: 4, bit: 2 } }),
+      bit("vfEnable", 0, "RW", "VFs are there"),
+      bit("vfMigrationEnable", 1, "RW", "migration on", { needs: { offset: 4, bit: 0 } }),
+      bit("vfMigrationInterruptEnable", 2, "RW", "migration interrupts on", { needs: { offset: 4, bit: 0 } }),
+      bit("vfMemorySpace", 3, "RW", "VFs answer at their base addresses"),
+      bit("ariCapableHierarchy", 4, "RW", "VFs may use ARI function numbers"),
+      bit("tenBitTagRequesterEnable", 5, "RW", "VFs send 10-bit tags", { needs: { offset: 4, bit: 2 } }),
     ]),
-    register("status", 0xa, 2, [bit("vfMigrationStatus", 0, "RW1C")]),
-    register("initialVfs", 0xc, 2, [field("initialVfs", 15, 0, "RO")]),
-    register("totalVfs", 0xe, 2, [field("totalVfs", 15, 0, "RO")]),
-    register("numVfs", 0x10, 2, [field("numVfs", 15, 0, "RW")]),
-    register("functionDependencyLink", 0x12, 1, [field("functionDependencyLink", 7, 0, "RO")]),
-    register("firstVfOffset", 0x14, 2, [field("firstVfOffset", 15, 0, "RO")]),
-    register("vfStride", 0x16, 2, [field("vfStride", 15, 0, "RO")]),
-    register("vfDeviceId", 0x1a, 2, [field("vfDeviceId", 15, 0, "RO")]),
-    register("supportedPageSizes", 0x1c, 4, [field("supportedPageSizes", 31, 0, "RO")]),
-    register("systemPageSize", 0x20, 4, [field("systemPageSize", 31, 0, "RW", { reset: 1 })]),
-  ],
-};
-
-const uncorrectable = [
-  ["dataLinkProtocol", 4],
-  ["surpriseDown", 5],
-  ["poisonedTlp", 12],
-  ["flowControlProtocol", 13],
-  ["completionTimeout", 14],
-  ["completerAbort", 15],
-  ["unexpectedCompletion", 16],
-  ["receiverOverflow", 17],
-  ["malformedTlp", 18],
-  ["ecrc", 19],
-  ["unsupportedRequest", 20],
-  ["acsViolation", 21],
-  ["uncorrectableInternal", 22],
-  ["mcBlockedTlp", 23],
-  ["atomicOpEgressBlocked", 24],
-  ["tlpPrefixBlocked", 25],
-  ["poisonedTlpEgressBlocked", 26],
-  ["dmwrEgressBlocked", 27],
-  ["ideCheckFailed", 28],
-  ["misroutedIdeTlp", 29],
-  ["pcrcCheckFailed", 30],
-  ["tlpTranslationEgressBlocked", 31],
-] as const;
-
-const correctable = [
-  ["receiverError", 0],
-  ["badTlp", 6],
-  ["badDllp", 7],
-  ["replayNumRollover", 8],
-  ["replayTimerTimeout", 12],
-  ["advisoryNonFatal", 13],
-  ["correctedInternal", 14],
-  ["headerLogOverflow", 15],
-] as const;
-
-function sticky(names: readonly (readonly [string, number])[], access: "RW" | "RW1C"): readonly FieldLayout[] {
-  return names.map(([name, at]) => bit(name, at, access, { survives: "conventional" }));
-}
-
-/** Advanced Error Reporting (PCIe 6.0 §7.8.4): every register is sticky. */
-export const AER_LAYOUT: CapabilityLayout = {
-  registers: [
-    register("uncorrectableStatus", 4, 4, sticky(uncorrectable, "RW1C")),
-    register("uncorrectableMask", 8, 4, sticky(uncorrectable, "RW")),
-    register("uncorrectableSeverity", 0xc, 4, sticky(uncorrectable, "RW")),
-    register("correctableStatus", 0x10, 4, sticky(correctable, "RW1C")),
-    register("correctableMask", 0x14, 4, sticky(correctable, "RW")),
-    register("capabilitiesAndControl", 0x18, 4, [
-      field("firstErrorPointer", 4, 0, "RO"),
-      bit("ecrcGenerationCapable", 5, "RO"),
-      bit("ecrcGenerationEnable", 6, "RW", { survives: "conventional", needs: { offset: 0x18, bit: 5 } }),
-      bit("ecrcCheckCapable", 7, "RO"),
-      bit("ecrcCheckEnable", 8, "RW", { survives: "conventional", needs: { offset: 0x18, bit: 7 } }),
-      bit("multipleHeaderRecordingCapable", 9, "RO"),
-      bit("multipleHeaderRecordingEnable", 10, "RW", { survives: "conventional", needs: { offset: 0x19, bit: 1 } }),
-      bit("tlpPrefixLogPresent", 11, "RO"),
+    register("status", 0xa, 2, [bit("vfMigrationStatus", 0, "RW1C", "a migration is asked for")]),
+    whole("initialVfs", 0xc, 2, "HwInit", "VFs at power-on"),
+    whole("totalVfs", 0xe, 2, "HwInit", "VFs at most"),
+    whole("numVfs", 0x10, 2, "RW", "VFs wanted"),
+    whole("functionDependencyLink", 0x12, 1, "HwInit", "PF on which this one depends; itself = none"),
+    whole("firstVfOffset", 0x14, 2, "RO", "requester id of VF 1 less that of the PF"),
+    whole("vfStride", 0x16, 2, "RO", "distance between requester ids of VFs"),
+    whole("vfDeviceId", 0x1a, 2, "RO", "Device ID of every VF"),
+    whole("supportedPageSizes", 0x1c, 4, "RO", "bit n: pages of 2^(12+n) bytes"),
+    whole("systemPageSize", 0x20, 4, "RW", "the one page size in use", undefined, { reset: 1 }),
+    ...[0, 1, 2, 3, 4, 5].map((index): RegisterLayout =>
+      whole(`vfBar${index}`, 0x24 + 4 * index, 4, "RO", "base address of all VFs; writable where in use"),
+    ),
+    register("vfMigrationStateArray", 0x3c, 4, [
+      field("bir", 2, 0, "RO", "base address register of the array"),
+      field("offset", 31, 3, "RO", "offset in it, in 8 bytes"),
     ]),
-    register("headerLog0", 0x1c, 4, [field("headerLog0", 31, 0, "RO")]),
-    register("headerLog1", 0x20, 4, [field("headerLog1", 31, 0, "RO")]),
-    register("headerLog2", 0x24, 4, [field("headerLog2", 31, 0, "RO")]),
-    register("headerLog3", 0x28, 4, [field("headerLog3", 31, 0, "RO")]),
   ],
 };

@@ -1,28 +1,34 @@
-import { type CapabilityLayout, bit, field, register } from "./register-layout.ts";
-
-/** Vendor-specific capability of the standard list: the third byte is its length. */
-export const VENDOR_SPECIFIC_LAYOUT: CapabilityLayout = {
-  registers: [register("length", 2, 1, [field("length", 7, 0, "RO")])],
-};
-
-/** Subsystem ids of a bridge (PCI-to-PCI Bridge 1.2 §3.2.5.13). */
-export const SUBSYSTEM_LAYOUT: CapabilityLayout = {
-  registers: [
-    register("subsystemVendorId", 4, 2, [field("subsystemVendorId", 15, 0, "RO")]),
-    register("subsystemId", 6, 2, [field("subsystemId", 15, 0, "RO")]),
-  ],
-};
-
-/** Enhanced Allocation: how many entries follow (PCIe 6.0 §7.8.5). */
-export const ENHANCED_ALLOCATION_LAYOUT: CapabilityLayout = {
-  registers: [register("numEntries", 2, 1, [field("numEntries", 5, 0, "RO")])],
-};
+import {
+  type CapabilityLayout,
+  type RegisterLayout,
+  type RegisterReader,
+  bit,
+  field,
+  register,
+  whole,
+} from "./register-layout.ts";
 
 /** Device Serial Number (PCIe 6.0 §7.9.3). */
 export const SERIAL_NUMBER_LAYOUT: CapabilityLayout = {
   registers: [
-    register("serialNumberLow", 4, 4, [field("serialNumberLow", 31, 0, "RO")]),
-    register("serialNumberHigh", 8, 4, [field("serialNumberHigh", 31, 0, "RO")]),
+    whole("serialNumberLow", 4, 4, "RO", "EUI-64, lower half"),
+    whole("serialNumberHigh", 8, 4, "RO", "EUI-64, upper half"),
+  ],
+};
+
+/** Power Budgeting (PCIe 6.0 §7.8.1). */
+export const POWER_BUDGETING_LAYOUT: CapabilityLayout = {
+  registers: [
+    register("dataSelect", 4, 1, [field("dataSelect", 7, 0, "RW", "which entry the data register shows")]),
+    register("data", 8, 4, [
+      field("basePower", 7, 0, "RO", "power, mantissa"),
+      field("dataScale", 9, 8, "RO", "power: 10^-n W"),
+      field("pmSubState", 12, 10, "RO", "substate that the entry is about"),
+      field("pmState", 14, 13, "RO", "state that the entry is about"),
+      field("type", 17, 15, "RO", "kind of operation"),
+      field("powerRail", 20, 18, "RO", "rail that the entry is about"),
+    ]),
+    register("capability", 0xc, 1, [bit("systemAllocated", 0, "HwInit", "part of the system's budget")]),
   ],
 };
 
@@ -30,168 +36,281 @@ export const SERIAL_NUMBER_LAYOUT: CapabilityLayout = {
 export const VSEC_LAYOUT: CapabilityLayout = {
   registers: [
     register("header", 4, 4, [
-      field("id", 15, 0, "RO"),
-      field("revision", 19, 16, "RO"),
-      field("length", 31, 20, "RO"),
+      field("id", 15, 0, "RO", "id given by the vendor of the function"),
+      field("revision", 19, 16, "RO", "revision of that layout"),
+      field("length", 31, 20, "RO", "length in bytes with both headers"),
     ]),
   ],
+  length: (config, at) => config.read16(at + 6) >>> 4,
 };
 
-/** Physical or VF Resizable BAR, first entry (PCIe 6.0 §7.8.6). */
-export const RESIZABLE_BAR_LAYOUT: CapabilityLayout = {
-  registers: [
-    register("capability", 4, 4, [field("supportedSizes", 31, 4, "RO")]),
-    register("control", 8, 4, [
-      field("barIndex", 2, 0, "RO"),
-      field("numBars", 7, 5, "RO"),
-      field("barSize", 13, 8, "RO"),
-    ]),
-  ],
-};
+/** Pairs of capability and control, one per base address register; the first control says how many. */
+function* resizableBars(config: RegisterReader, at: number): Generator<RegisterLayout> {
+  const count = Math.max(config.read8(at + 8) >>> 5, 1);
+  for (let index = 0; index < count; index += 1) {
+    const name = index === 0 ? "" : `${index}`;
+    yield register(`capability${name}`, 4 + 8 * index, 4, [
+      field("supportedSizes", 31, 4, "RO", "bit n: 2^(20+n) bytes, 1 MB to 128 TB"),
+    ]);
+    yield register(`control${name}`, 8 + 8 * index, 4, [
+      field("barIndex", 2, 0, "RO", "which base address register"),
+      field("numBars", 7, 5, "RO", "how many can be resized; only in the first"),
+      field("barSize", 13, 8, "RW", "2^(20+n) bytes"),
+      field("supportedSizesHigh", 31, 16, "RO", "256 TB and more"),
+    ]);
+  }
+}
 
-/** TLP Processing Hints requester (PCIe 6.0 §7.9.13). */
+/** Physical or VF Resizable BAR (PCIe 6.0 §7.8.6, §7.8.7). */
+export const RESIZABLE_BAR_LAYOUT: CapabilityLayout = { registers: [], repeated: resizableBars };
+
+/** TLP Processing Hints requester (PCIe 6.0 §7.9.13); the steering tags follow where the table is in the capability. */
 export const TPH_LAYOUT: CapabilityLayout = {
   registers: [
     register("capability", 4, 4, [
-      bit("noStMode", 0, "RO"),
-      bit("interruptVectorMode", 1, "RO"),
-      bit("deviceSpecificMode", 2, "RO"),
-      bit("extendedTph", 8, "RO"),
-      field("stTableLocation", 10, 9, "RO"),
-      field("stTableSize", 26, 16, "RO"),
-    ]),
-    register("control", 8, 4, [field("stModeSelect", 2, 0, "RW"), field("requesterEnable", 9, 8, "RW")]),
-  ],
-};
-
-/** Latency Tolerance Reporting (PCIe 6.0 §7.8.2). */
-export const LTR_LAYOUT: CapabilityLayout = {
-  registers: [
-    register("maxSnoopLatency", 4, 2, [field("value", 9, 0, "RW"), field("scale", 12, 10, "RW")]),
-    register("maxNoSnoopLatency", 6, 2, [field("value", 9, 0, "RW"), field("scale", 12, 10, "RW")]),
-  ],
-};
-
-/** Downstream Port Containment, without the root port's PIO registers (PCIe 6.0 §7.9.14). */
-export const DPC_LAYOUT: CapabilityLayout = {
-  registers: [
-    register("capability", 4, 2, [
-      field("interruptMessageNumber", 4, 0, "RO"),
-      bit("rpExtensions", 5, "RO"),
-      bit("poisonedTlpEgressBlocking", 6, "RO"),
-      bit("softwareTrigger", 7, "RO"),
-      field("rpPioLogSize", 11, 8, "RO"),
-      bit("dlActiveErrCor", 12, "RO"),
-    ]),
-    register("control", 6, 2, [
-      field("triggerEnable", 1, 0, "RW"),
-      bit("completionControl", 2, "RW"),
-      bit("interruptEnable", 3, "RW"),
-      bit("errCorEnable", 4, "RW"),
-      bit("poisonedTlpEgressBlockingEnable", 5, "RW", { needs: { offset: 4, bit: 6 } }),
-      bit("softwareTrigger", 6, "W1", { needs: { offset: 4, bit: 7 } }),
-      bit("dlActiveErrCorEnable", 7, "RW", { needs: { offset: 5, bit: 4 } }),
-    ]),
-    register("status", 8, 2, [
-      bit("triggered", 0, "RW1C", { survives: "conventional" }),
-      field("triggerReason", 2, 1, "RO"),
-      bit("interrupt", 3, "RW1C"),
-      bit("rpBusy", 4, "RO"),
-      field("triggerReasonExtension", 6, 5, "RO"),
-      field("rpPioFirstErrorPointer", 12, 8, "RO"),
-    ]),
-    register("errorSourceId", 0xa, 2, [field("errorSourceId", 15, 0, "RO")]),
-  ],
-};
-
-/** L1 PM Substates (PCIe 6.0 §7.8.3). */
-export const L1_SUBSTATES_LAYOUT: CapabilityLayout = {
-  registers: [
-    register("capability", 4, 4, [
-      bit("pciPmL12", 0, "RO"),
-      bit("pciPmL11", 1, "RO"),
-      bit("aspmL12", 2, "RO"),
-      bit("aspmL11", 3, "RO"),
-      bit("l1PmSubstates", 4, "RO"),
-    ]),
-    register("control1", 8, 4, [
-      field("enables", 3, 0, "RW"),
-      field("commonModeRestoreTime", 15, 8, "RW"),
-      field("ltrL12ThresholdValue", 25, 16, "RW"),
-      field("ltrL12ThresholdScale", 31, 29, "RW"),
-    ]),
-    register("control2", 0xc, 4, [field("tPowerOnScale", 1, 0, "RW"), field("tPowerOnValue", 7, 3, "RW")]),
-  ],
-};
-
-/** Precision Time Measurement (PCIe 6.0 §7.9.15). */
-export const PTM_LAYOUT: CapabilityLayout = {
-  registers: [
-    register("capability", 4, 4, [
-      bit("requester", 0, "RO"),
-      bit("responder", 1, "RO"),
-      bit("root", 2, "RO"),
-      field("localClockGranularity", 15, 8, "RO"),
+      bit("noStMode", 0, "RO", "can send hints without steering tags"),
+      bit("interruptVectorMode", 1, "RO", "steering tags by interrupt vector"),
+      bit("deviceSpecificMode", 2, "RO", "steering tags as the device likes"),
+      bit("extendedTph", 8, "RO", "can send 16-bit steering tags"),
+      field("stTableLocation", 10, 9, "RO", "0 none, 1 in this capability, 2 in the MSI-X table"),
+      field("stTableSize", 26, 16, "RO", "steering tags, less 1"),
     ]),
     register("control", 8, 4, [
-      bit("enable", 0, "RW"),
-      bit("rootSelect", 1, "RW", { needs: { offset: 4, bit: 2 } }),
-      field("effectiveGranularity", 15, 8, "RW"),
+      field("stModeSelect", 2, 0, "RW", "0 none, 1 by interrupt vector, 2 device specific"),
+      field("requesterEnable", 9, 8, "RW", "0 off, 1 hints, 3 hints and extended hints"),
     ]),
   ],
+  *repeated(config, at) {
+    const capability = config.read32(at + 4);
+    const count = ((capability >>> 9) & 3) === 1 ? ((capability >>> 16) & 0x7ff) + 1 : 0;
+    for (let index = 0; index < count; index += 1) {
+      yield register(`steeringTag${index}`, 0xc + 2 * index, 2, [
+        field("low", 7, 0, "RW", "steering tag"),
+        field("high", 15, 8, "RW", "upper half of an extended tag"),
+      ]);
+    }
+  },
 };
 
-/** Data Object Exchange (PCIe 6.0 §7.9.24). The mailboxes are for the device: software's writes reach it as events. */
-export const DOE_LAYOUT: CapabilityLayout = {
+/** Virtual Channel and Multi-Function Virtual Channel (PCIe 6.0 §7.9.1, §7.9.2). */
+export const VIRTUAL_CHANNEL_LAYOUT: CapabilityLayout = {
   registers: [
-    register("capability", 4, 4, [bit("interruptSupport", 0, "RO"), field("interruptMessageNumber", 11, 1, "RO")]),
-    register("control", 8, 4, [bit("abort", 0, "W1"), bit("interruptEnable", 1, "RW"), bit("go", 31, "W1")]),
-    register("status", 0xc, 4, [
-      bit("busy", 0, "RO", { reset: 0 }),
-      bit("interruptStatus", 1, "RW1C"),
-      bit("error", 2, "RO", { reset: 0 }),
-      bit("dataObjectReady", 31, "RO", { reset: 0 }),
+    register("portCapability1", 4, 4, [
+      field("extendedVcCount", 2, 0, "RO", "channels besides the first"),
+      field("lowPriorityExtendedVcCount", 6, 4, "RO", "of them, those of low priority"),
+      field("referenceClock", 9, 8, "RO", "0 = 100 ns"),
+      field("portArbitrationEntrySize", 11, 10, "RO", "2^n bits per entry"),
     ]),
+    register("portCapability2", 8, 4, [
+      field("vcArbitration", 7, 0, "RO", "kinds of arbitration between channels"),
+      field("vcArbitrationTable", 31, 24, "RO", "offset of the table in 16 bytes; 0 none"),
+    ]),
+    register("portControl", 0xc, 2, [
+      bit("loadVcArbitrationTable", 0, "W1", "takes the table over"),
+      field("vcArbitrationSelect", 3, 1, "RW", "kind of arbitration"),
+    ]),
+    register("portStatus", 0xe, 2, [bit("vcArbitrationTableStatus", 0, "RO", "the table is not taken over yet")]),
   ],
+  *repeated(config, at) {
+    const count = (config.read8(at + 4) & 7) + 1;
+    for (let vc = 0; vc < count; vc += 1) {
+      yield register(`vc${vc}.capability`, 0x10 + 12 * vc, 4, [
+        field("portArbitration", 7, 0, "RO", "kinds of arbitration between ports"),
+        bit("undefined", 14, "RO", "once advanced packet switching"),
+        bit("rejectSnoop", 15, "HwInit", "refuses requests without No Snoop"),
+        field("maxTimeSlots", 22, 16, "HwInit", "time slots, less 1"),
+        field("portArbitrationTable", 31, 24, "RO", "offset of the table in 16 bytes; 0 none"),
+      ]);
+      yield register(`vc${vc}.control`, 0x14 + 12 * vc, 4, [
+        field("tcMap", 7, 0, "RW", "traffic classes of the channel", { reset: vc === 0 ? 0xff : 0, keptByFlr: true }),
+        bit("loadPortArbitrationTable", 16, "W1", "takes the table over"),
+        field("portArbitrationSelect", 19, 17, "RW", "kind of arbitration"),
+        field("vcId", 26, 24, vc === 0 ? "RO" : "RW", "number of the channel", { keptByFlr: true }),
+        // The first channel cannot be switched off.
+        bit("enable", 31, vc === 0 ? "HwInit" : "RW", "the channel is in use", { keptByFlr: true }),
+      ]);
+      yield register(`vc${vc}.status`, 0x1a + 12 * vc, 2, [
+        bit("portArbitrationTableStatus", 0, "RO", "the table is not taken over yet"),
+        bit("negotiationPending", 1, "RO", "the channel is being set up"),
+      ]);
+    }
+  },
 };
 
-/** Device 3 (PCIe 6.0 §7.7.9). */
-export const DEVICE3_LAYOUT: CapabilityLayout = {
+/** Root Complex Link Declaration (PCIe 6.0 §7.9.8). */
+export const ROOT_COMPLEX_LINK_LAYOUT: CapabilityLayout = {
   registers: [
-    register("status", 0xc, 4, [
-      field("initialLinkWidth", 2, 0, "RO"),
-      bit("segmentCaptured", 3, "RO"),
-      bit("remoteL0pSupported", 4, "RO"),
+    register("elementSelf", 4, 4, [
+      field("type", 3, 0, "RO", "0 config space, 1 system memory, 2 internal"),
+      field("numLinks", 15, 8, "HwInit", "link entries that follow"),
+      field("componentId", 23, 16, "HwInit", "component of this element"),
+      field("portNumber", 31, 24, "RO", "port of this element"),
+    ]),
+  ],
+  *repeated(config, at) {
+    const count = config.read8(at + 5);
+    for (let link = 0; link < count; link += 1) {
+      const from = 0x10 + 0x10 * link;
+      yield register(`link${link}.description`, from, 4, [
+        bit("valid", 0, "HwInit", "the entry is valid"),
+        bit("type", 1, "HwInit", "0 a memory address, 1 a config space"),
+        bit("rcrb", 2, "HwInit", "leads to a register block"),
+        field("targetComponentId", 23, 16, "HwInit", "component of the target"),
+        field("targetPortNumber", 31, 24, "HwInit", "port of the target"),
+      ]);
+      yield whole(`link${link}.addressLow`, from + 8, 4, "HwInit", "address or bus, device, function");
+      yield whole(`link${link}.addressHigh`, from + 12, 4, "HwInit", "address, upper half");
+    }
+  },
+};
+
+/** Root Complex Internal Link Control (PCIe 6.0 §7.9.9). */
+export const ROOT_COMPLEX_INTERNAL_LINK_LAYOUT: CapabilityLayout = {
+  registers: [
+    whole("linkCapabilities", 4, 4, "RO", "speeds and widths, as in Link Capabilities"),
+    register("linkControl", 8, 2, [
+      field("aspm", 1, 0, "RW", "link states entered: L0s, L1"),
+      bit("extendedSynch", 7, "RW", "longer training sequences"),
+    ]),
+    register("linkStatus", 0xa, 2, [
+      field("linkSpeed", 3, 0, "RO", "speed in use"),
+      field("linkWidth", 9, 4, "RO", "lanes in use"),
     ]),
   ],
 };
 
-/** Integrity and Data Encryption, without its stream blocks (PCIe 6.0 §7.9.26). */
-export const IDE_LAYOUT: CapabilityLayout = {
+/** Root Complex Register Block Header (PCIe 6.0 §7.9.7). */
+export const RCRB_HEADER_LAYOUT: CapabilityLayout = {
+  registers: [
+    register("ids", 4, 4, [
+      field("vendorId", 15, 0, "RO", "vendor of the block"),
+      field("deviceId", 31, 16, "RO", "device of the block"),
+    ]),
+    register("capabilities", 8, 4, [bit("rrsSoftwareVisibility", 0, "RO", "can show Request Retry Status")]),
+    register("control", 0xc, 4, [
+      bit("rrsSoftwareVisibility", 0, "RW", "software sees Request Retry Status", { needs: { offset: 8, bit: 0 } }),
+    ]),
+  ],
+};
+
+/** Multicast (PCIe 6.0 §7.9.11). */
+export const MULTICAST_LAYOUT: CapabilityLayout = {
+  registers: [
+    register("capability", 4, 2, [
+      field("maxGroup", 5, 0, "RO", "groups, less 1"),
+      field("windowSize", 13, 8, "RO", "window asked for: 2^n bytes (endpoints)"),
+      bit("ecrcRegeneration", 15, "RO", "can make the CRC anew"),
+    ]),
+    register("control", 6, 2, [
+      field("numGroup", 5, 0, "RW", "groups in use, less 1"),
+      bit("enable", 15, "RW", "multicast on"),
+    ]),
+    register("baseLow", 8, 4, [
+      field("indexPosition", 5, 0, "RW", "lowest bit of the group number in the address"),
+      field("base", 31, 12, "RW", "first address, bits 31:12"),
+    ]),
+    whole("baseHigh", 0xc, 4, "RW", "first address, bits 63:32"),
+    ...["receive", "blockAll", "blockUntranslated"].flatMap((name, index) => {
+      const meaning = ["groups taken", "groups blocked", "groups blocked for untranslated requests"][index] ?? "";
+      return [
+        whole(`${name}Low`, 0x10 + 8 * index, 4, "RW", `${meaning}, 0 to 31`),
+        whole(`${name}High`, 0x14 + 8 * index, 4, "RW", `${meaning}, 32 to 63`),
+      ];
+    }),
+  ],
+};
+
+/** Dynamic Power Allocation (PCIe 6.0 §7.9.12). */
+export const DYNAMIC_POWER_LAYOUT: CapabilityLayout = {
   registers: [
     register("capability", 4, 4, [
-      bit("linkStream", 0, "RO"),
-      bit("selectiveStreams", 1, "RO"),
-      bit("flowThrough", 2, "RO"),
-      bit("partialHeaderEncryption", 3, "RO"),
-      bit("aggregation", 4, "RO"),
-      bit("pcrc", 5, "RO"),
-      bit("ideKm", 6, "RO"),
-      bit("selectiveForConfig", 7, "RO"),
-      field("algorithms", 12, 8, "RO"),
-      field("linkTcsMinus1", 15, 13, "RO"),
-      field("selectiveStreamsMinus1", 23, 16, "RO"),
-      bit("teeLimitedStream", 24, "RO"),
-      bit("xt", 25, "RO"),
+      field("substateMax", 4, 0, "RO", "substates, less 1"),
+      field("latencyUnit", 9, 8, "RO", "unit of the latencies"),
+      field("powerScale", 13, 12, "RO", "unit of the powers"),
+      field("latency0", 23, 16, "RO", "transition latency 0"),
+      field("latency1", 31, 24, "RO", "transition latency 1"),
     ]),
-    register("control", 8, 4, [bit("flowThroughEnable", 2, "RW", { needs: { offset: 4, bit: 2 } })]),
+    whole("latencyIndicator", 8, 4, "RO", "which latency each substate has"),
+    register("status", 0xc, 2, [
+      field("substate", 4, 0, "RO", "substate in use"),
+      bit("substateControlEnabled", 8, "RW1C", "control is on"),
+    ]),
+    register("control", 0xe, 2, [field("substate", 4, 0, "RW", "substate wanted")]),
+  ],
+  *repeated(config, at) {
+    const count = (config.read8(at + 4) & 0x1f) + 1;
+    for (let index = 0; index < count; index += 1) {
+      yield whole(`power${index}`, 0x10 + index, 1, "RO", "power of the substate");
+    }
+  },
+};
+
+const indicators = [
+  ["ok", 2, "OK"],
+  ["locate", 3, "locate"],
+  ["fail", 4, "fail"],
+  ["rebuild", 5, "rebuild"],
+  ["predictedFailure", 6, "predicted failure"],
+  ["hotSpare", 7, "hot spare"],
+  ["inCriticalArray", 8, "in a critical array"],
+  ["inFailedArray", 9, "in a failed array"],
+  ["invalidDeviceType", 10, "invalid device type"],
+  ["disabled", 11, "disabled"],
+] as const;
+
+/** Native PCIe Enclosure Management (PCIe 6.0 §7.9.19). */
+export const NPEM_LAYOUT: CapabilityLayout = {
+  registers: [
+    register("capability", 4, 4, [
+      bit("capable", 0, "HwInit", "has NPEM"),
+      bit("reset", 1, "HwInit", "can be reset"),
+      ...indicators.map(([name, at, meaning]) => bit(name, at, "HwInit", `has the indicator ${meaning}`)),
+      field("enclosureSpecific", 31, 24, "HwInit", "indicators of the enclosure"),
+    ]),
+    register("control", 8, 4, [
+      bit("enable", 0, "RW", "NPEM on"),
+      bit("reset", 1, "W1", "resets NPEM", { needs: { offset: 4, bit: 1 } }),
+      ...indicators.map(([name, at, meaning]) => bit(name, at, "RW", `shows ${meaning}`)),
+      field("enclosureSpecific", 31, 24, "RW", "indicators of the enclosure"),
+    ]),
+    register("status", 0xc, 4, [
+      bit("commandCompleted", 0, "RW1C", "the last command completed"),
+      field("enclosureSpecific", 31, 24, "RO", "status of the enclosure"),
+    ]),
   ],
 };
 
-/** Data Link Feature (PCIe 6.0 §7.7.4). */
-export const DATA_LINK_FEATURE_LAYOUT: CapabilityLayout = {
+/** Readiness Time Reporting (PCIe 6.0 §7.9.16). */
+export const READINESS_TIME_LAYOUT: CapabilityLayout = {
   registers: [
-    register("capability", 4, 4, [bit("localScaledFlowControl", 0, "RO"), bit("exchangeEnable", 31, "RO")]),
-    register("status", 8, 4, [bit("remoteScaledFlowControl", 0, "RO"), bit("remoteValid", 31, "RO")]),
+    register("times1", 4, 4, [
+      field("resetTime", 11, 0, "HwInit", "after a conventional reset, coded"),
+      field("dlUpTime", 23, 12, "HwInit", "after the link is up, coded"),
+      bit("valid", 31, "HwInit", "the times are valid"),
+    ]),
+    register("times2", 8, 4, [
+      field("flrTime", 11, 0, "HwInit", "after an FLR, coded"),
+      field("d3hotToD0Time", 23, 12, "HwInit", "after D3hot, coded"),
+    ]),
+  ],
+};
+
+/** FRS Queueing (PCIe 6.0 §7.8.11). */
+export const FRS_QUEUEING_LAYOUT: CapabilityLayout = {
+  registers: [
+    register("capability", 4, 4, [
+      field("maxDepth", 11, 0, "HwInit", "messages that fit"),
+      field("interruptMessageNumber", 20, 16, "RO", "which MSI or MSI-X vector"),
+    ]),
+    register("status", 8, 2, [
+      bit("messageReceived", 0, "RW1C", "a message came"),
+      bit("overflow", 1, "RW1C", "a message was lost"),
+    ]),
+    register("control", 0xa, 2, [bit("interruptEnable", 0, "RW", "interrupt on a message")]),
+    register("queue", 0xc, 4, [
+      field("functionId", 15, 0, "RO", "who sent the oldest message"),
+      field("depth", 27, 16, "RO", "messages that wait"),
+      field("reason", 31, 28, "RO", "why it was sent"),
+    ]),
   ],
 };

@@ -1,23 +1,21 @@
 /**
- * What software may do with a field, in the terms of PCIe 6.0 §7.4 and CXL 3.1 §8.1:
+ * What software may do with a field, and what resets do to it, in the terms of PCIe 6.0 §7.4 and CXL 3.1 §8.1:
  *
- * - `RO`: read only, also HwInit: software's writes do not reach it
+ * - `RO`: read only. With a `reset` value it is state of the function, which every reset clears; without, it is hard-wired
+ * - `ROS`: read only and sticky: an FLR and a hot reset keep it, a fundamental reset clears it
+ * - `HwInit`: set by hardware or firmware at power-on; no reset and no write changes it
  * - `RW`: read and write
+ * - `RWS`: `RW` and sticky
  * - `RW1C`: writing 1 clears it
+ * - `RW1CS`: `RW1C` and sticky
  * - `RWL`: `RW` until the capability's lock bit is set
  * - `RWO`: writing 1 sets it, and only a reset clears it
  * - `W1`: writing 1 starts an action; it reads as 0
  */
-export type FieldAccess = "RO" | "RW" | "RW1C" | "RWL" | "RWO" | "W1";
-
-/**
- * The strongest reset that leaves a field alone: `none` (every reset clears it), `flr` (a Function Level Reset keeps it), or
- * `conventional` (sticky: a hot reset keeps it too).
- */
-type FieldSurvives = "none" | "flr" | "conventional";
+export type FieldAccess = "RO" | "ROS" | "HwInit" | "RW" | "RWS" | "RW1C" | "RW1CS" | "RWL" | "RWO" | "W1";
 
 /** One bit of a capability, on which another field depends. */
-interface BitReference {
+export interface BitReference {
   /** Byte offset from the capability's start (from 0 in the header). */
   readonly offset: number;
   /** Bit number in that byte, 0 to 7. */
@@ -34,10 +32,12 @@ export interface FieldLayout {
   readonly low: number;
   /** What software may do with it. */
   readonly access: FieldAccess;
-  /** Value after a reset that the field does not survive. Absent on a `RO` field: resets leave it alone. Otherwise 0. */
-  readonly reset?: number;
-  /** The strongest reset that the field survives; `none` when absent. */
-  readonly survives?: FieldSurvives;
+  /** What it says, in one line. */
+  readonly meaning: string;
+  /** Value after a reset that the field does not survive; otherwise 0. A function where the instance decides. */
+  readonly reset?: number | ((config: RegisterReader, at: number) => number);
+  /** Whether a Function Level Reset keeps it though it is not sticky: link settings, CXL state (PCIe 6.0 §6.6.2). */
+  readonly keptByFlr?: boolean;
   /** The bit that must be 1, or else the field is hard-wired. */
   readonly needs?: BitReference;
 }
@@ -64,20 +64,32 @@ export interface RegisterLayout {
   readonly size: 1 | 2 | 4;
   /** The fields, from bit 0 up. */
   readonly fields: readonly FieldLayout[];
+  /** What each field is called in a decoded capability: `register.field`, or the register's name where they are the same. */
+  readonly keys: readonly string[];
   /** Whether this instance of the capability, which starts at `at`, has the register. Absent: always. */
-  readonly when?: (config: RegisterReader, at: number) => boolean;
+  readonly when?: RegisterCondition;
 }
+
+/** Looks at the instance of a capability that starts at `at`. It may read only what lies below the register in question. */
+export type RegisterCondition = (config: RegisterReader, at: number) => boolean;
 
 /** A capability's registers, without its list header. */
 export interface CapabilityLayout {
   /** Registers in order of their offsets. */
   readonly registers: readonly RegisterLayout[];
+  /**
+   * Registers that come several times, as often as the capability itself says (streams, BARs, entries), in order of their
+   * offsets and after all of {@link CapabilityLayout.registers}. Each may depend on those before it.
+   */
+  readonly repeated?: (config: RegisterReader, at: number) => Iterable<RegisterLayout>;
+  /** Length in bytes where the capability itself says it; otherwise it ends with its last register. */
+  readonly length?: (config: RegisterReader, at: number) => number;
   /** Where the lock bit of the `RWL` fields is. */
   readonly lock?: BitReference;
 }
 
-/** Attributes of a field beyond its place and access. */
-export type FieldOptions = Pick<FieldLayout, "reset" | "survives" | "needs">;
+/** Attributes of a field beyond its place, access and meaning. */
+export type FieldOptions = Pick<FieldLayout, "reset" | "keptByFlr" | "needs">;
 
 /** A field of several bits. */
 export function field(
@@ -85,14 +97,21 @@ export function field(
   high: number,
   low: number,
   access: FieldAccess,
+  meaning: string,
   options: FieldOptions = {},
 ): FieldLayout {
-  return { name, high, low, access, ...options };
+  return { name, high, low, access, meaning, ...options };
 }
 
 /** A field of one bit. */
-export function bit(name: string, at: number, access: FieldAccess, options: FieldOptions = {}): FieldLayout {
-  return { name, high: at, low: at, access, ...options };
+export function bit(
+  name: string,
+  at: number,
+  access: FieldAccess,
+  meaning: string,
+  options: FieldOptions = {},
+): FieldLayout {
+  return field(name, at, at, access, meaning, options);
 }
 
 /** A register with its fields. */
@@ -101,9 +120,40 @@ export function register(
   offset: number,
   size: 1 | 2 | 4,
   fields: readonly FieldLayout[],
-  when?: RegisterLayout["when"],
+  when?: RegisterCondition,
 ): RegisterLayout {
-  return when === undefined ? { name, offset, size, fields } : { name, offset, size, fields, when };
+  const only = fields.length === 1 && fields[0]?.name === name;
+  const keys = only ? [name] : fields.map((one) => `${name}.${one.name}`);
+  return when === undefined ? { name, offset, size, fields, keys } : { name, offset, size, fields, keys, when };
+}
+
+/** A register that is one field. */
+export function whole(
+  name: string,
+  offset: number,
+  size: 1 | 2 | 4,
+  access: FieldAccess,
+  meaning: string,
+  when?: RegisterCondition,
+  options?: FieldOptions,
+): RegisterLayout {
+  return register(name, offset, size, [field(name, 8 * size - 1, 0, access, meaning, options)], when);
+}
+
+/** The registers that this instance of a capability has, in the order in which each may depend on those before it. */
+export function* registersOf(
+  layout: CapabilityLayout,
+  config: RegisterReader,
+  at: number,
+): Generator<RegisterLayout, void> {
+  for (const one of layout.registers) {
+    if (one.when === undefined || one.when(config, at)) {
+      yield one;
+    }
+  }
+  if (layout.repeated !== undefined) {
+    yield* layout.repeated(config, at);
+  }
 }
 
 /** The value of one register, whatever its size. */
@@ -112,4 +162,9 @@ export function readRegister(config: RegisterReader, offset: number, size: 1 | 2
     return config.read8(offset);
   }
   return size === 2 ? config.read16(offset) : config.read32(offset);
+}
+
+/** The bits of a field in its register, as an unsigned number. */
+export function fieldMask({ high, low }: Pick<FieldLayout, "high" | "low">): number {
+  return ((0xffffffff >>> (31 - high + low)) << low) >>> 0;
 }

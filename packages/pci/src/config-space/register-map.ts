@@ -2,7 +2,14 @@ import { capabilityLayout } from "./capability-layouts.ts";
 import type { CapabilityEntry } from "./capability-list.ts";
 import { EXT_CAP_ID_DVSEC, EXT_CAP_ID_SRIOV } from "./extended-layouts.ts";
 import { baseAddressMask, baseAddressOffsets, headerLayout } from "./header-layout.ts";
-import type { CapabilityLayout, FieldAccess, FieldLayout, RegisterReader } from "./register-layout.ts";
+import {
+  type CapabilityLayout,
+  type FieldAccess,
+  type FieldLayout,
+  type RegisterReader,
+  fieldMask,
+  registersOf,
+} from "./register-layout.ts";
 
 /** Writable bits of one base address register; offset in the function's config space. */
 export interface BaseAddress {
@@ -12,77 +19,125 @@ export interface BaseAddress {
   readonly mask: number;
 }
 
-/** Which reset: `conventional` is a hot reset (secondary bus reset, link down), `flr` a Function Level Reset. */
-export type ConfigReset = "conventional" | "flr";
+/**
+ * Which reset: `flr` is a Function Level Reset, `conventional` a hot reset (secondary bus reset, link down), `fundamental`
+ * one that takes power or PERST# (cold or warm): sticky bits are lost.
+ */
+export type ConfigReset = "flr" | "conventional" | "fundamental";
+
+/** What a map says about a dword: one row of numbers, in this order. */
+const ROW = {
+  RW: 0,
+  RW1C: 1,
+  RWL: 2,
+  RWO: 3,
+  W1: 4,
+  structure: 5,
+  flrMask: 6,
+  flrValue: 7,
+  conventionalMask: 8,
+  conventionalValue: 9,
+  fundamentalMask: 10,
+  fundamentalValue: 11,
+} as const;
+
+/** Numbers in a row. */
+const ROW_LENGTH = 12;
+
+/** A column of the map. */
+export type MapColumn = keyof typeof ROW;
+
+/** Which column takes software's writes to a field, by its access; no column: writes do not reach it. */
+const writeColumn: Readonly<Record<FieldAccess, number>> = {
+  RO: -1,
+  ROS: -1,
+  HwInit: -1,
+  RW: ROW.RW,
+  RWS: ROW.RW,
+  RW1C: ROW.RW1C,
+  RW1CS: ROW.RW1C,
+  RWL: ROW.RWL,
+  RWO: ROW.RWO,
+  W1: ROW.W1,
+};
+
+const sticky: ReadonlySet<FieldAccess> = new Set(["ROS", "RWS", "RW1CS"]);
 
 /**
- * The layouts of one function's registers, turned into one mask byte per config byte, so that a write or a reset of any
- * size needs no table search.
+ * The layouts of one function's registers, turned into masks, so that a write or a reset needs no table search. Only
+ * dwords that have something to say take room: a function has some fifty of them among its 1024.
  */
 export class RegisterMap {
-  /** For each kind of access, the bits that have it. */
-  readonly bits: Readonly<Record<Exclude<FieldAccess, "RO">, Uint8Array>>;
-  /** Bytes from which this map was made: when one changes, the map is out of date. */
-  readonly structure: Uint8Array;
-  /** Bits that a conventional reset sets to {@link conventionalValue}. */
-  readonly conventionalMask: Uint8Array;
-  /** Values after a conventional reset. */
-  readonly conventionalValue: Uint8Array;
-  /** Bits that an FLR sets to {@link flrValue}. */
-  readonly flrMask: Uint8Array;
-  /** Values after an FLR. */
-  readonly flrValue: Uint8Array;
   /** Byte of the lock bit, -1 where the function has none. */
   lockOffset = -1;
   /** Mask of the lock bit in its byte. */
   lockMask = 0;
+  /** For each dword of the function its row, counted from 1; 0 = none. */
+  readonly #rowOf: Uint16Array;
+  /** Dword numbers in the order of their rows. */
+  readonly #dwords: number[] = [];
+  #rows = new Int32Array(64 * ROW_LENGTH);
   readonly #config: RegisterReader;
 
   constructor(config: RegisterReader, entries: readonly CapabilityEntry[], baseAddresses: readonly BaseAddress[]) {
-    const bytes = (): Uint8Array => new Uint8Array(config.size);
     this.#config = config;
-    this.bits = { RW: bytes(), RW1C: bytes(), RWL: bytes(), RWO: bytes(), W1: bytes() };
-    this.structure = bytes();
-    this.conventionalMask = bytes();
-    this.conventionalValue = bytes();
-    this.flrMask = bytes();
-    this.flrValue = bytes();
+    this.#rowOf = new Uint16Array(config.size >>> 2);
     this.#markStructure(entries);
-    this.#addLayout(headerLayout(config.read8(0x0e) & 0x7f), 0);
+    this.#addLayout(headerLayout(config.read8(0x0e) & 0x7f), 0, 0x40);
     for (const entry of entries) {
       const layout = capabilityLayout(config, entry);
       if (layout !== undefined) {
-        this.#addLayout(layout, entry.offset);
+        this.#addLayout(layout, entry.offset, entry.extended ? config.size : Math.min(config.size, 256));
       }
     }
     for (const { offset, mask } of baseAddresses) {
-      setBits(this.bits.RW, offset, mask);
-      setBits(this.conventionalMask, offset, mask);
-      setBits(this.flrMask, offset, mask);
+      for (const column of [ROW.RW, ROW.flrMask, ROW.conventionalMask, ROW.fundamentalMask]) {
+        this.#or(column, offset, mask);
+      }
     }
     this.#protectHeaders(entries);
   }
 
-  #markStructure(entries: readonly CapabilityEntry[]): void {
-    for (const at of [0x00, 0x01, 0x02, 0x03, 0x06, 0x0e, 0x14, 0x34, 0x100, 0x101, 0x102, 0x103]) {
-      or(this.structure, at, 1);
-    }
-    for (const entry of entries) {
-      const length = entry.extended && entry.id === EXT_CAP_ID_DVSEC ? 10 : 4;
-      for (let index = 0; index < length; index += 1) {
-        or(this.structure, entry.offset + index, 1);
+  /** What column `column` says about the byte at `offset`. */
+  byte(column: MapColumn, offset: number): number {
+    const row = this.#rowOf[offset >>> 2] ?? 0;
+    return row === 0 ? 0 : ((this.#rows[(row - 1) * ROW_LENGTH + ROW[column]] ?? 0) >>> (8 * (offset & 3))) & 0xff;
+  }
+
+  /** Calls `visit` with each dword that a reset of this kind changes: its offset, the bits, and their new values. */
+  eachReset(kind: ConfigReset, visit: (offset: number, mask: number, value: number) => void): void {
+    const column = ROW[`${kind}Mask`];
+    for (let row = 0; row < this.#dwords.length; row += 1) {
+      const mask = this.#rows[row * ROW_LENGTH + column] ?? 0;
+      if (mask !== 0) {
+        visit(4 * (this.#dwords[row] ?? 0), mask, this.#rows[row * ROW_LENGTH + column + 1] ?? 0);
       }
     }
   }
 
-  #addLayout(layout: CapabilityLayout, at: number): void {
+  #markStructure(entries: readonly CapabilityEntry[]): void {
+    const words = [0x00, 0x02, 0x06, 0x0e, 0x14, 0x34, 0x100, 0x102];
+    for (const at of words) {
+      this.#or(ROW.structure, at, 0xffff);
+    }
+    for (const entry of entries) {
+      this.#or(ROW.structure, entry.offset, 0xffffffff);
+      if (entry.extended && entry.id === EXT_CAP_ID_DVSEC) {
+        this.#or(ROW.structure, entry.offset + 4, 0xffffffff);
+        this.#or(ROW.structure, entry.offset + 8, 0xffff);
+      }
+    }
+  }
+
+  #addLayout(layout: CapabilityLayout, at: number, limit: number): void {
     if (layout.lock !== undefined) {
       this.lockOffset = at + layout.lock.offset;
       this.lockMask = 1 << layout.lock.bit;
     }
-    for (const register of layout.registers) {
-      if (register.when !== undefined && !register.when(this.#config, at)) {
-        continue;
+    for (const register of registersOf(layout, this.#config, at)) {
+      if (at + register.offset >= limit) {
+        // Repeated registers go on for as long as damaged counts say.
+        break;
       }
       for (const field of register.fields) {
         this.#addField(field, at, at + register.offset);
@@ -91,46 +146,77 @@ export class RegisterMap {
   }
 
   #addField(field: FieldLayout, capability: number, register: number): void {
-    const { needs } = field;
+    const { access, needs } = field;
     if (needs !== undefined) {
-      or(this.structure, capability + needs.offset, 1);
+      this.#or(ROW.structure, capability + needs.offset, 0xff);
       if ((this.#config.read8(capability + needs.offset) & (1 << needs.bit)) === 0) {
         return;
       }
     }
-    const mask = (0xffffffff >>> (31 - field.high + field.low)) << field.low;
-    const value = (field.reset ?? 0) << field.low;
-    if (field.access !== "RO") {
-      setBits(this.bits[field.access], register, mask);
+    const mask = fieldMask(field);
+    const column = writeColumn[access];
+    if (column >= 0) {
+      this.#or(column, register, mask);
     }
-    // A read-only field without a reset value is hard-wired or the function's own; an action has no state.
-    if (field.access === "W1" || (field.access === "RO" && field.reset === undefined)) {
+    // Hard-wired, or the function's own to set; an action has no state.
+    if (access === "W1" || access === "HwInit" || (access === "RO" && field.reset === undefined)) {
       return;
     }
-    if (field.survives !== "conventional") {
-      setBits(this.conventionalMask, register, mask);
-      setBits(this.conventionalValue, register, value);
+    const { reset = 0 } = field;
+    const value = (typeof reset === "number" ? reset : reset(this.#config, capability)) << field.low;
+    this.#or(ROW.fundamentalMask, register, mask);
+    this.#or(ROW.fundamentalValue, register, value);
+    if (sticky.has(access)) {
+      return;
     }
-    if (field.survives === undefined || field.survives === "none") {
-      setBits(this.flrMask, register, mask);
-      setBits(this.flrValue, register, value);
+    this.#or(ROW.conventionalMask, register, mask);
+    this.#or(ROW.conventionalValue, register, value);
+    if (field.keptByFlr !== true) {
+      this.#or(ROW.flrMask, register, mask);
+      this.#or(ROW.flrValue, register, value);
     }
   }
 
   /** List headers are read only, also where a damaged list makes capabilities overlap. */
   #protectHeaders(entries: readonly CapabilityEntry[]): void {
-    const all = [
-      ...Object.values(this.bits),
-      this.conventionalMask,
-      this.conventionalValue,
-      this.flrMask,
-      this.flrValue,
-    ];
     for (const entry of entries) {
-      for (const masks of all) {
-        masks.fill(0, entry.offset, entry.offset + (entry.extended ? 4 : 2));
+      const row = this.#rowOf[entry.offset >>> 2] ?? 0;
+      const kept = entry.extended ? 0 : 0xffff_0000;
+      for (let column = 0; column < ROW_LENGTH; column += 1) {
+        if (row !== 0 && column !== ROW.structure) {
+          const at = (row - 1) * ROW_LENGTH + column;
+          this.#rows[at] = (this.#rows[at] ?? 0) & kept;
+        }
       }
     }
+  }
+
+  /** Sets the bits of a mask of up to 32 bits, whose bit 0 is bit 0 of the byte at `at`. */
+  #or(column: number, at: number, mask: number): void {
+    const shift = 8 * (at & 3);
+    this.#orDword(column, at >>> 2, mask << shift);
+    if (shift !== 0 && mask >>> (32 - shift) !== 0) {
+      this.#orDword(column, (at >>> 2) + 1, mask >>> (32 - shift));
+    }
+  }
+
+  #orDword(column: number, dword: number, mask: number): void {
+    if (mask === 0 || dword >= this.#rowOf.length) {
+      return;
+    }
+    let row = this.#rowOf[dword] ?? 0;
+    if (row === 0) {
+      this.#dwords.push(dword);
+      row = this.#dwords.length;
+      this.#rowOf[dword] = row;
+      if (row * ROW_LENGTH > this.#rows.length) {
+        const larger = new Int32Array(2 * this.#rows.length);
+        larger.set(this.#rows);
+        this.#rows = larger;
+      }
+    }
+    const at = (row - 1) * ROW_LENGTH + column;
+    this.#rows[at] = (this.#rows[at] ?? 0) | mask;
   }
 }
 
@@ -167,19 +253,5 @@ function addBars(config: RegisterReader, offsets: readonly number[], found: Base
       found.push({ offset: upper, mask: upperMask });
     }
     found.push({ offset, mask });
-  }
-}
-
-/** Sets the bits of a 32-bit mask, little-endian, from byte `at` on. */
-function setBits(into: Uint8Array, at: number, mask: number): void {
-  for (let byte = at, rest = mask; rest !== 0; byte += 1, rest >>>= 8) {
-    or(into, byte, rest & 0xff);
-  }
-}
-
-function or(into: Uint8Array, at: number, mask: number): void {
-  const old = into[at];
-  if (old !== undefined) {
-    into[at] = old | mask;
   }
 }

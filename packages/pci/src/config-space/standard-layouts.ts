@@ -1,4 +1,12 @@
-import { type CapabilityLayout, type RegisterReader, bit, field, register } from "./register-layout.ts";
+import {
+  type CapabilityLayout,
+  type RegisterCondition,
+  type RegisterLayout,
+  bit,
+  field,
+  register,
+  whole,
+} from "./register-layout.ts";
 
 /** Standard capability ids that the model uses (PCI Code and ID Assignment, Linux `PCI_CAP_ID_*`). */
 export const CAP_ID_PM: number = 0x01;
@@ -35,77 +43,77 @@ export const PCIE_TYPE = {
   eventCollector: 10,
 } as const;
 
-const isMsi64 = (config: RegisterReader, at: number): boolean => (config.read16(at + 2) & 0x80) !== 0;
-const isMsiMaskable = (config: RegisterReader, at: number): boolean => (config.read16(at + 2) & 0x100) !== 0;
-
 /** Power Management (PCIe 6.0 §7.5.2). */
 export const PM_LAYOUT: CapabilityLayout = {
   registers: [
     register("capabilities", 2, 2, [
-      field("version", 2, 0, "RO"),
-      bit("pmeClock", 3, "RO"),
-      bit("immediateReadiness", 4, "RO"),
-      bit("deviceSpecificInitialization", 5, "RO"),
-      field("auxCurrent", 8, 6, "RO"),
-      bit("d1Support", 9, "RO"),
-      bit("d2Support", 10, "RO"),
-      field("pmeSupport", 15, 11, "RO"),
+      field("version", 2, 0, "RO", "version of the PCI Power Management specification"),
+      bit("pmeClock", 3, "RO", "PME# needs the PCI clock"),
+      bit("immediateReadiness", 4, "RO", "ready right after a change to D0"),
+      bit("deviceSpecificInitialization", 5, "RO", "needs initialisation of its own after D0"),
+      field("auxCurrent", 8, 6, "RO", "auxiliary current, coded"),
+      bit("d1Support", 9, "RO", "has state D1"),
+      bit("d2Support", 10, "RO", "has state D2"),
+      field("pmeSupport", 15, 11, "RO", "states in which PME can be sent: D0, D1, D2, D3hot, D3cold"),
     ]),
     register("control", 4, 2, [
-      field("powerState", 1, 0, "RW"),
-      bit("noSoftReset", 3, "RO"),
-      bit("pmeEnable", 8, "RW", { survives: "conventional" }),
-      field("dataSelect", 12, 9, "RO"),
-      field("dataScale", 14, 13, "RO"),
-      bit("pmeStatus", 15, "RW1C", { survives: "conventional" }),
+      field("powerState", 1, 0, "RW", "0 D0, 1 D1, 2 D2, 3 D3hot"),
+      bit("noSoftReset", 3, "RO", "the way from D3hot to D0 is no reset"),
+      bit("pmeEnable", 8, "RWS", "PME may be sent"),
+      field("dataSelect", 12, 9, "RO", "what the data register shows"),
+      field("dataScale", 14, 13, "RO", "unit of the data register"),
+      bit("pmeStatus", 15, "RW1CS", "PME was asserted"),
     ]),
+    register("bridgeExtensions", 6, 1, [
+      bit("b2b3Support", 6, "RO", "secondary bus clock stops in D3hot"),
+      bit("busPowerClockControl", 7, "RO", "power and clock of the secondary bus follow the state"),
+    ]),
+    whole("data", 7, 1, "RO", "power consumed or dissipated, by data select"),
   ],
 };
+
+const is64: RegisterCondition = (config, at) => (config.read16(at + 2) & 0x80) !== 0;
+const is32: RegisterCondition = (config, at) => !is64(config, at);
+const isMaskable: RegisterCondition = (config, at) => (config.read16(at + 2) & 0x100) !== 0;
+const both =
+  (...conditions: readonly RegisterCondition[]): RegisterCondition =>
+  (config, at) =>
+    conditions.every((one) => one(config, at));
+
+/** Data, mask and pending of one of the two forms of MSI, from offset `at` on. */
+function msiTail(at: number, form: RegisterCondition): RegisterLayout[] {
+  return [
+    register(
+      "data",
+      at,
+      4,
+      [
+        field("data", 15, 0, "RW", "lower half of what is written"),
+        field("extended", 31, 16, "RW", "upper half, where capable of it", { needs: { offset: 3, bit: 1 } }),
+      ],
+      form,
+    ),
+    whole("mask", at + 4, 4, "RW", "vectors that are masked", both(isMaskable, form)),
+    whole("pending", at + 8, 4, "RO", "vectors that are due", both(isMaskable, form), { reset: 0 }),
+  ];
+}
 
 /** MSI (PCIe 6.0 §7.7.1): four forms, by the 64-bit and the masking bit. */
 export const MSI_LAYOUT: CapabilityLayout = {
   registers: [
     register("control", 2, 2, [
-      bit("enable", 0, "RW"),
-      field("multipleCapable", 3, 1, "RO"),
-      field("multipleEnable", 6, 4, "RW"),
-      bit("address64", 7, "RO"),
-      bit("perVectorMasking", 8, "RO"),
-      bit("extendedDataCapable", 9, "RO"),
-      bit("extendedDataEnable", 10, "RW", { needs: { offset: 3, bit: 1 } }),
+      bit("enable", 0, "RW", "MSI is used instead of INTx"),
+      field("multipleCapable", 3, 1, "RO", "2^n vectors asked for"),
+      field("multipleEnable", 6, 4, "RW", "2^n vectors granted"),
+      bit("address64", 7, "RO", "has the upper address register"),
+      bit("perVectorMasking", 8, "RO", "has mask and pending registers"),
+      bit("extendedDataCapable", 9, "RO", "can send 32 bits of data"),
+      bit("extendedDataEnable", 10, "RW", "sends 32 bits of data", { needs: { offset: 3, bit: 1 } }),
     ]),
-    register("address", 4, 4, [field("address", 31, 2, "RW")]),
-    register("addressUpper", 8, 4, [field("address", 31, 0, "RW")], isMsi64),
-    register("data", 8, 2, [field("data", 15, 0, "RW")], (config, at) => !isMsi64(config, at)),
-    register("data", 0xc, 2, [field("data", 15, 0, "RW")], isMsi64),
-    register(
-      "mask",
-      0xc,
-      4,
-      [field("mask", 31, 0, "RW")],
-      (config, at) => isMsiMaskable(config, at) && !isMsi64(config, at),
-    ),
-    register(
-      "mask",
-      0x10,
-      4,
-      [field("mask", 31, 0, "RW")],
-      (config, at) => isMsiMaskable(config, at) && isMsi64(config, at),
-    ),
-    register(
-      "pending",
-      0x10,
-      4,
-      [field("pending", 31, 0, "RO", { reset: 0 })],
-      (config, at) => isMsiMaskable(config, at) && !isMsi64(config, at),
-    ),
-    register(
-      "pending",
-      0x14,
-      4,
-      [field("pending", 31, 0, "RO", { reset: 0 })],
-      (config, at) => isMsiMaskable(config, at) && isMsi64(config, at),
-    ),
+    register("address", 4, 4, [field("address", 31, 2, "RW", "where the write goes, bits 31:2")]),
+    register("addressUpper", 8, 4, [field("address", 31, 0, "RW", "where the write goes, bits 63:32")], is64),
+    ...msiTail(8, is32),
+    ...msiTail(0xc, is64),
   ],
 };
 
@@ -113,21 +121,32 @@ export const MSI_LAYOUT: CapabilityLayout = {
 export const MSIX_LAYOUT: CapabilityLayout = {
   registers: [
     register("control", 2, 2, [
-      field("tableSize", 10, 0, "RO"),
-      bit("functionMask", 14, "RW"),
-      bit("enable", 15, "RW"),
+      field("tableSize", 10, 0, "RO", "entries in the table, less 1"),
+      bit("functionMask", 14, "RW", "all vectors are masked"),
+      bit("enable", 15, "RW", "MSI-X is used"),
     ]),
-    register("table", 4, 4, [field("bir", 2, 0, "RO"), field("offset", 31, 3, "RO")]),
-    register("pendingBitArray", 8, 4, [field("bir", 2, 0, "RO"), field("offset", 31, 3, "RO")]),
+    register("table", 4, 4, [
+      field("bir", 2, 0, "RO", "base address register of the table"),
+      field("offset", 31, 3, "RO", "offset in it, in 8 bytes"),
+    ]),
+    register("pendingBitArray", 8, 4, [
+      field("bir", 2, 0, "RO", "base address register of the pending bits"),
+      field("offset", 31, 3, "RO", "offset in it, in 8 bytes"),
+    ]),
   ],
 };
 
 /** PCI Advanced Features: FLR for conventional PCI functions (PCI AF ECN). */
 export const AF_LAYOUT: CapabilityLayout = {
   registers: [
-    register("length", 2, 1, [field("length", 7, 0, "RO")]),
-    register("capabilities", 3, 1, [bit("transactionsPending", 0, "RO"), bit("functionLevelReset", 1, "RO")]),
-    register("control", 4, 1, [bit("initiateFlr", 0, "W1", { needs: { offset: 3, bit: 1 } })]),
-    register("status", 5, 1, [bit("transactionsPending", 0, "RO", { reset: 0 })]),
+    whole("length", 2, 1, "RO", "length of the capability: 6"),
+    register("capabilities", 3, 1, [
+      bit("transactionsPending", 0, "RO", "has the transactions pending bit"),
+      bit("functionLevelReset", 1, "RO", "has FLR"),
+    ]),
+    register("control", 4, 1, [bit("initiateFlr", 0, "W1", "starts an FLR", { needs: { offset: 3, bit: 1 } })]),
+    register("status", 5, 1, [
+      bit("transactionsPending", 0, "RO", "requests of the function are outstanding", { reset: 0 }),
+    ]),
   ],
 };
