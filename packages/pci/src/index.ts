@@ -31,6 +31,7 @@ export {
   EXT_CAP_ID_AER,
   EXT_CAP_ID_ARI,
   EXT_CAP_ID_ATS,
+  EXT_CAP_ID_DPC,
   EXT_CAP_ID_DVSEC,
   EXT_CAP_ID_PASID,
   EXT_CAP_ID_PRI,
@@ -193,7 +194,11 @@ export {
 } from "./linux/pri.ts";
 export { type ResetObserver, type ResetPoint, pciResetFunction, pciResetSupported, pcieFlr } from "./linux/reset.ts";
 export { pciRestoreState, pciSaveState } from "./linux/save-restore.ts";
-export { FABRIC, PCI_BUS, TOPOLOGY, pci } from "./plugin.ts";
+export { FABRIC, PCI_BUS, type PciPluginOptions, TOPOLOGY, pci } from "./plugin.ts";
+export { Dpc, type DpcListener, type DpcNotification, type DpcTrigger } from "./reset/dpc.ts";
+export { type BelowPort, type LinkHold, type LinkState, PortLink } from "./reset/port-link.ts";
+export { PortRegisters } from "./reset/port-registers.ts";
+export { RESET_EFFECTS, RESET_TIMES, type ResetEffect, type ResetKind, type ResetTimes } from "./reset/reset-kind.ts";
 export {
   type DownstreamPortSpec,
   type EndpointNode,

@@ -3,6 +3,7 @@ import { BOOT, CLOCK, HOOKS, IOMMU_CORE, KERNEL, MEMORY, SCHEDULER, TRACE, token
 import type { Fabric } from "./fabric/fabric.ts";
 import { PciBus } from "./linux/pci-bus.ts";
 import type { PciFacts } from "./linux/pci-platform.ts";
+import { RESET_TIMES, type ResetTimes } from "./reset/reset-kind.ts";
 import type { TopologyDescription } from "./topology/description.ts";
 import { Topology } from "./topology/topology.ts";
 
@@ -13,22 +14,35 @@ export const TOPOLOGY: Token<Topology> = token("pci.topology");
 /** The functions of the platform, as Linux knows them. */
 export const PCI_BUS: Token<PciBus> = token("pci.bus");
 
+/** What {@link pci} can be told about the machine beyond its functions. */
+export interface PciPluginOptions {
+  /** How long silicon takes to reset. */
+  readonly resetTimes?: Partial<ResetTimes>;
+}
+
 /**
  * Brings a machine's PCI functions: fabric, endpoints as engines of the scheduler, and the scan of the bus at boot.
  *
  * @param description from {@link pciTopology}; any number of platforms can be made from one
  * @param facts what firmware and registers outside config space tell
+ * @param options how the silicon behaves
  */
-export function pci(description: TopologyDescription, facts: PciFacts = {}): Plugin {
+export function pci(description: TopologyDescription, facts: PciFacts = {}, options: PciPluginOptions = {}): Plugin {
   return {
     name: "pci",
     register(host) {
       host.provide(FABRIC, () => host.get(TOPOLOGY).fabric);
       host.provide(TOPOLOGY, () => {
-        const topology = new Topology(description, host.get(MEMORY), host.get(CLOCK), host.get(TRACE));
+        const topology = new Topology(description, host.get(MEMORY), host.get(CLOCK), host.get(TRACE), {
+          ...RESET_TIMES,
+          ...options.resetTimes,
+        });
         const scheduler = host.get(SCHEDULER);
         for (const endpoint of topology.endpoints) {
           scheduler.addEngine(endpoint);
+        }
+        for (const engine of [...topology.links, ...topology.dpcs.values()]) {
+          scheduler.addEngine(engine);
         }
         return topology;
       });

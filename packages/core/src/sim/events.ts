@@ -303,6 +303,37 @@ export interface TraceEvents {
     /** The device driver. */
     readonly driver: string;
   };
+  /** The link below a port went down, trains, or is up again. */
+  "reset:link": {
+    /** The port. */
+    readonly port: string;
+    /** What the link is now. */
+    readonly state: "down" | "training" | "up";
+    /** What did it, in a word. */
+    readonly reason: string;
+  };
+  /** Downstream Port Containment was triggered, or software ended it. */
+  "reset:dpc": {
+    /** The port. */
+    readonly port: string;
+    /** Which end of it. */
+    readonly phase: "trigger" | "clear";
+    /** What did it, in a word. */
+    readonly reason: string;
+    /** How the port tells about a trigger. */
+    readonly notification: "interrupt" | "err-cor" | "none";
+  };
+  /** The kernel tried one of its reset methods on a function, or probed whether it would work. */
+  "reset:method": {
+    /** The function. */
+    readonly device: string;
+    /** Its name in sysfs `reset_method`. */
+    readonly method: string;
+    /** Whether it was a probe, which resets nothing. */
+    readonly probe: boolean;
+    /** `0` or an errno. */
+    readonly result: string;
+  };
   /** The core parks a function for a reset. */
   "reset:prepare": {
     /** The function. */

@@ -5,12 +5,13 @@ import {
   EXT_CAP_ID_ACS,
   EXT_CAP_ID_ARI,
   EXT_CAP_ID_ATS,
+  EXT_CAP_ID_DPC,
   EXT_CAP_ID_DVSEC,
   EXT_CAP_ID_PASID,
   EXT_CAP_ID_PRI,
   EXT_CAP_ID_SRIOV,
 } from "./extended-layouts.ts";
-import { CAP_ID_EXP, CAP_ID_MSI, CAP_ID_PM, PCIE_TYPE } from "./standard-layouts.ts";
+import { CAP_ID_AF, CAP_ID_EXP, CAP_ID_MSI, CAP_ID_PM, PCIE_TYPE } from "./standard-layouts.ts";
 
 /** The ATS capability of a function. */
 export interface AtsOptions {
@@ -102,13 +103,29 @@ export interface PcieOptions {
   readonly ariForwarding: boolean;
   /** Slot Implemented (ports). */
   readonly slot: boolean;
+  /** Hot-Plug Capable, with a power controller (ports with a slot). */
+  readonly hotplug: boolean;
 }
 
-/** Appends Power Management version 3 with No_Soft_Reset. */
-export function addPowerManagement(to: ConfigBuilder): void {
+/** Appends Power Management version 3. */
+export function addPowerManagement(to: ConfigBuilder, noSoftReset: boolean): void {
   const at = to.standard(CAP_ID_PM, 8);
   to.set16(at + 2, 0x0003);
-  to.set16(at + 4, 0x0008);
+  to.set16(at + 4, noSoftReset ? 0x0008 : 0);
+}
+
+/** Appends PCI Advanced Features with Function Level Reset. */
+export function addAdvancedFeatures(to: ConfigBuilder): void {
+  const at = to.standard(CAP_ID_AF, 6);
+  to.set8(at + 2, 6);
+  to.set8(at + 3, 3);
+}
+
+/** Appends Downstream Port Containment with software trigger, disabled. */
+export function addDpc(to: ConfigBuilder, rpExtensions: boolean): void {
+  const at = to.extended(EXT_CAP_ID_DPC, 1, rpExtensions ? 0x30 : 0x0c);
+  to.set16(at + 4, 0x0080 | (rpExtensions ? 0x20 : 0));
+  to.set16(at + 8, 0x1f00);
 }
 
 /** Appends a 64-bit MSI capability with masking. */
@@ -122,6 +139,10 @@ export function addPcie(to: ConfigBuilder, options: PcieOptions): void {
   const at = to.standard(CAP_ID_EXP, 0x3c);
   to.set16(at + 2, 0x0002 | (options.type << 4) | (options.slot ? 0x100 : 0));
   to.set32(at + 4, (0x8000 | (options.flr ? 0x1000_0000 : 0)) >>> 0);
+  if (options.type === PCIE_TYPE.rootPort) {
+    // Root Capabilities: Request Retry Status can be shown to software.
+    to.set16(at + 0x1e, 1);
+  }
   // Reset values of Device Control: relaxed ordering and no-snoop allowed, 512-byte reads.
   to.set16(at + 8, 0x2810);
   to.set32(at + 0x24, (options.endEndTlpPrefix ? 0x0060_0000 : 0) | (options.ariForwarding ? 0x20 : 0));
@@ -129,6 +150,11 @@ export function addPcie(to: ConfigBuilder, options: PcieOptions): void {
     // A link that trained to 16 GT/s, 16 lanes; a port reports that it is active.
     to.set32(at + 0x0c, 0x0000_0104 | (options.slot ? 0x0010_0000 : 0));
     to.set16(at + 0x12, 0x0104 | (options.slot ? 0x2000 : 0));
+    if (options.hotplug) {
+      // Power Controller Present, Hot-Plug Surprise, Hot-Plug Capable; a card is there.
+      to.set32(at + 0x14, 0x0000_0062);
+      to.set16(at + 0x1a, 0x0040);
+    }
     to.set32(at + 0x2c, 0x0000_001e);
     to.set16(at + 0x30, 0x0004);
   }

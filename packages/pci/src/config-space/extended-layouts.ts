@@ -25,6 +25,8 @@ export const EXT_CAP_ID_SRIOV: number = 0x10;
 export const EXT_CAP_ID_PRI: number = 0x13;
 /** Process Address Space ID. */
 export const EXT_CAP_ID_PASID: number = 0x1b;
+/** Downstream Port Containment. */
+export const EXT_CAP_ID_DPC: number = 0x1d;
 /** Designated Vendor-Specific Extended Capability. */
 export const EXT_CAP_ID_DVSEC: number = 0x23;
 

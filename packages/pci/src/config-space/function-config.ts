@@ -7,10 +7,12 @@ import {
   type PriOptions,
   type SriovOptions,
   addAcs,
+  addAdvancedFeatures,
   addAri,
   addAts,
   addCxlDevice,
   addCxlPort,
+  addDpc,
   addMsi,
   addPasid,
   addPcie,
@@ -35,6 +37,8 @@ export interface FunctionOptions {
   readonly acs?: AcsOptions;
   /** MSI capability; true when absent. */
   readonly msi?: boolean;
+  /** No_Soft_Reset of Power Management: true (D3hot loses nothing) when absent. */
+  readonly noSoftReset?: boolean;
 }
 
 /** An endpoint to build. */
@@ -62,6 +66,8 @@ export interface EndpointOptions extends FunctionOptions {
   readonly pri?: PriOptions;
   /** Function Level Reset Capability; true when absent. */
   readonly flr?: boolean;
+  /** PCI Advanced Features with Function Level Reset; false when absent. */
+  readonly advancedFeatures?: boolean;
   /** ARI capability with the next function's number. */
   readonly ari?: {
     /** Next Function Number, 0 at the end. */
@@ -85,6 +91,10 @@ export interface PortOptions extends FunctionOptions {
   readonly endEndTlpPrefix?: boolean;
   /** ARI Forwarding Supported; true when absent on a port whose lower side is a link. */
   readonly ariForwarding?: boolean;
+  /** A hot-plug capable slot with a power controller; false when absent. */
+  readonly hotplug?: boolean;
+  /** Downstream Port Containment; false when absent. */
+  readonly dpc?: boolean;
   /** CXL port. */
   readonly cxl?: CxlPortOptions;
 }
@@ -116,7 +126,11 @@ export function endpointConfig(options: EndpointOptions): Uint8Array {
     endEndTlpPrefix: options.pasid !== undefined,
     ariForwarding: false,
     slot: false,
+    hotplug: false,
   });
+  if (options.advancedFeatures === true) {
+    addAdvancedFeatures(to);
+  }
   addTranslationServices(to, options);
   if (options.acs !== undefined) {
     addAcs(to, options.acs);
@@ -172,9 +186,13 @@ function portConfig(options: PortOptions, type: number, vendor: number, device: 
     endEndTlpPrefix: options.endEndTlpPrefix ?? true,
     ariForwarding: isDownstream && (options.ariForwarding ?? true),
     slot: isDownstream,
+    hotplug: isDownstream && (options.hotplug ?? false),
   });
   if (options.acs !== undefined) {
     addAcs(to, options.acs);
+  }
+  if (options.dpc === true) {
+    addDpc(to, type === PCIE_TYPE.rootPort);
   }
   if (options.cxl !== undefined) {
     addCxlPort(to, options.cxl);
@@ -200,7 +218,7 @@ function setIdentity(
 }
 
 function addStandardCapabilities(to: ConfigBuilder, options: FunctionOptions): void {
-  addPowerManagement(to);
+  addPowerManagement(to, options.noSoftReset ?? true);
   if (options.msi ?? true) {
     addMsi(to);
   }

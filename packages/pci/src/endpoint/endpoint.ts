@@ -1,7 +1,7 @@
 import type { Clock, Digest, Engine, Trace } from "@iommu-lab/core";
 import { InputError } from "@iommu-lab/core";
 import type { ConfigSpace } from "../config-space/config-space.ts";
-import type { ConfigReset } from "../config-space/register-map.ts";
+import { readRegister } from "../config-space/register-layout.ts";
 import type { Fabric } from "../fabric/fabric.ts";
 import type { Delivery } from "../fabric/iommu-hardware.ts";
 import { DmaResult, TranslationResult } from "../fabric/outcome.ts";
@@ -20,16 +20,17 @@ import {
   REQUEST_XT,
   type Rid,
 } from "../fabric/request.ts";
+import { RESET_EFFECTS, RESET_TIMES, type ResetKind } from "../reset/reset-kind.ts";
+import { retryStatus } from "../reset/retry-status.ts";
 import { Atc } from "./atc.ts";
 import { FunctionRegisters } from "./function-registers.ts";
 import { type InvalidateRequest, InvalidationQueue, pasidField } from "./invalidation-queue.ts";
 import { type Obeys, honest } from "./obeys.ts";
 import { type PageRequestOptions, type PageRequestResult, PageRequests, type PageResponse } from "./page-requests.ts";
 import { ResetTimer } from "./reset-timer.ts";
+import { VirtualFunctions } from "./virtual-functions.ts";
 import type { PastTranslation, TranslationOptions } from "./translations.ts";
 
-/** How long a Function Level Reset takes at most: 100 ms. Source: PCIe 6.0 §6.6.2. */
-const FLR_NS = 100_000_000;
 const PAGE = 4096;
 
 /** What an endpoint is made of. */
@@ -70,6 +71,8 @@ export class Endpoint implements Engine, PciFunction {
   readonly physfn: Endpoint | undefined;
   /** Its Address Translation Cache. */
   readonly atc: Atc = new Atc();
+  /** Its VFs. */
+  readonly virtualFunctions: VirtualFunctions;
   /** The rules it keeps; change them to make it hostile. */
   readonly obeys: Obeys = honest();
   /** Every translation it ever got, oldest first. No invalidation and no reset takes any away. */
@@ -104,8 +107,9 @@ export class Endpoint implements Engine, PciFunction {
     this.#fabric = init.fabric;
     this.#clock = init.clock;
     this.#trace = init.trace;
-    this.#flrNs = init.flrNs ?? FLR_NS;
+    this.#flrNs = init.flrNs ?? RESET_TIMES.flrNs;
     this.#registers = new FunctionRegisters(init.config);
+    this.virtualFunctions = new VirtualFunctions(this.#registers);
     this.#pageRequests = new PageRequests(this.#registers);
     this.#timer = new ResetTimer(init.name, init.clock, init.trace, this.#registers);
     this.#invalidates = new InvalidationQueue(
@@ -118,6 +122,7 @@ export class Endpoint implements Engine, PciFunction {
         init.fabric.invalidateCompletion(this, to, itags, count, cause);
       },
     );
+    init.physfn?.virtualFunctions.adopt(this);
     init.config.onWrite((offset, size, before, after, started) => {
       this.#written(offset, size, before, after, started);
     });
@@ -225,10 +230,22 @@ export class Endpoint implements Engine, PciFunction {
     this.#invalidates.dropAll("unplugged");
   }
 
-  /** Resets it at once by other means than an FLR: `conventional` is a hot reset or secondary bus reset. */
-  reset(kind: ConfigReset): void {
+  /** Resets it in no time. */
+  reset(kind: ResetKind): void {
     this.#beginReset(kind, 0);
     this.#timer.settle();
+  }
+
+  /** Something outside holds it in reset until {@link Endpoint.resetEnd}. */
+  resetBegin(kind: ResetKind): void {
+    this.#beginReset(kind, Infinity);
+  }
+
+  /** What held it in reset is over. @param retryNs how long it then answers Request Retry Status, in ns */
+  resetEnd(retryNs: number = 0): void {
+    if (this.#plugged && this.#vfRefusal() === "") {
+      this.#timer.end(retryNs);
+    }
   }
 
   /** An Invalidate Request arrives. Called by the fabric. Accepting never depends on sending. */
@@ -279,12 +296,10 @@ export class Endpoint implements Engine, PciFunction {
     this.#timer.settle();
     // Vendor and Device ID of a VF read as all ones (PCIe 6.0 §9.3.4.1), so that a scan does not find it.
     if (this.#silence() !== "" || (this.physfn !== undefined && offset < 4)) {
-      return size === 4 ? 0xffffffff : 2 ** (8 * size) - 1;
+      const retry = this.#timer.retrying ? retryStatus(this.port, offset, size) : undefined;
+      return retry ?? 2 ** (8 * size) - 1;
     }
-    if (size === 1) {
-      return this.config.read8(offset);
-    }
-    return size === 2 ? this.config.read16(offset) : this.config.read32(offset);
+    return readRegister(this.config, offset, size);
   }
 
   writeConfig(offset: number, size: 1 | 2 | 4, value: number): void {
@@ -412,11 +427,18 @@ export class Endpoint implements Engine, PciFunction {
     if (!this.#plugged) {
       return "unplugged";
     }
-    return this.resetting ? "in reset" : "";
+    if (this.resetting) {
+      return "in reset";
+    }
+    return this.#timer.retrying ? "not ready" : this.#vfRefusal();
+  }
+
+  #vfRefusal(): string {
+    return this.physfn?.virtualFunctions.disabled === true ? "VF Enable is 0" : "";
   }
 
   #masterRefusal(): string {
-    return this.obeys.busMaster && !this.#registers.busMaster ? "Bus Master Enable is 0" : "";
+    return this.obeys.busMaster ? this.#registers.masterRefusal : "";
   }
 
   #pasidRefusal(pasid: number): string {
@@ -456,15 +478,18 @@ export class Endpoint implements Engine, PciFunction {
     if (this.#registers.startsPriReset(offset, size, started)) {
       this.#pageRequests.reset();
     }
-    if (this.#registers.startsFlr(offset, size, started)) {
-      this.#beginReset("flr", this.#flrNs);
+    const reset = this.#registers.startsReset(offset, size, before, after, started);
+    if (reset !== "") {
+      this.#beginReset(reset, reset === "d3hot-d0" ? RESET_TIMES.d3hotNs : this.#flrNs);
     }
+    this.virtualFunctions.written(offset, size, before, after);
   }
 
   /** Source: PCIe 6.0 §6.6.1, §6.6.2: registers, ATC and outstanding requests are lost; FLR leaves the rest alone. */
-  #beginReset(kind: ConfigReset, ns: number): void {
+  #beginReset(kind: ResetKind, ns: number): void {
     this.#timer.begin(kind, ns);
-    this.config.reset(kind);
+    this.config.reset(RESET_EFFECTS[kind].registers);
+    this.virtualFunctions.lost();
     this.#stopped = false;
     this.#pageRequests.reset();
     this.#clearAtc("reset");

@@ -1,6 +1,11 @@
 import type { ConfigSpace } from "../config-space/config-space.ts";
-import { EXT_CAP_ID_ATS, EXT_CAP_ID_PASID, EXT_CAP_ID_PRI } from "../config-space/extended-layouts.ts";
-import { CAP_ID_AF, CAP_ID_EXP } from "../config-space/standard-layouts.ts";
+import {
+  EXT_CAP_ID_ATS,
+  EXT_CAP_ID_PASID,
+  EXT_CAP_ID_PRI,
+  EXT_CAP_ID_SRIOV,
+} from "../config-space/extended-layouts.ts";
+import { CAP_ID_AF, CAP_ID_EXP, CAP_ID_PM } from "../config-space/standard-layouts.ts";
 
 const COMMAND = 4;
 const BUS_MASTER = 4;
@@ -13,6 +18,14 @@ const PASID_CONTROL = 6;
 const DEVICE_CONTROL = 8;
 const DEVICE_STATUS = 0xa;
 const AF_CONTROL = 4;
+const AF_STATUS = 5;
+const PM_CONTROL = 4;
+const POWER_STATE = 3;
+const D3HOT = 3;
+const NO_SOFT_RESET = 8;
+const SRIOV_CONTROL = 8;
+const VF_ENABLE = 1;
+const VF_MEMORY = 8;
 const RESPONSE_FAILURE = 1;
 const UNEXPECTED_INDEX = 2;
 const STOPPED = 0x100;
@@ -26,6 +39,8 @@ export class FunctionRegisters {
   readonly #pasid: number;
   readonly #pcie: number;
   readonly #af: number;
+  readonly #pm: number;
+  readonly #sriov: number;
 
   constructor(config: ConfigSpace) {
     this.#config = config;
@@ -34,6 +49,8 @@ export class FunctionRegisters {
     this.#pasid = config.findExtendedCapability(EXT_CAP_ID_PASID);
     this.#pcie = config.findCapability(CAP_ID_EXP);
     this.#af = config.findCapability(CAP_ID_AF);
+    this.#pm = config.findCapability(CAP_ID_PM);
+    this.#sriov = config.findExtendedCapability(EXT_CAP_ID_SRIOV);
   }
 
   get hasAts(): boolean {
@@ -107,12 +124,60 @@ export class FunctionRegisters {
     return this.#pri !== 0 && rose(this.#pri + PRI_CONTROL, 2, offset, size, 0, started);
   }
 
-  /** Whether a write started a Function Level Reset, by PCI Express or by Advanced Features. */
-  startsFlr(offset: number, size: number, started: number): boolean {
-    return (
-      (this.#pcie !== 0 && rose(this.#pcie + DEVICE_CONTROL + 1, 0x80, offset, size, 0, started)) ||
-      (this.#af !== 0 && rose(this.#af + AF_CONTROL, 1, offset, size, 0, started))
-    );
+  /**
+   * Which reset a write started: a Function Level Reset by PCI Express or by Advanced Features, or the way from D3hot to D0
+   * with No_Soft_Reset = 0; `""` = none.
+   */
+  startsReset(
+    offset: number,
+    size: number,
+    before: number,
+    after: number,
+    started: number,
+  ): "flr" | "af-flr" | "d3hot-d0" | "" {
+    if (this.#pcie !== 0 && rose(this.#pcie + DEVICE_CONTROL + 1, 0x80, offset, size, 0, started)) {
+      return "flr";
+    }
+    if (this.#af !== 0 && rose(this.#af + AF_CONTROL, 1, offset, size, 0, started)) {
+      return "af-flr";
+    }
+    return this.#leavesD3hot(offset, size, before, after) ? "d3hot-d0" : "";
+  }
+
+  /** Why the function may not send requests; `""` = it may. */
+  get masterRefusal(): string {
+    if (!this.busMaster) {
+      return "Bus Master Enable is 0";
+    }
+    return this.#pm !== 0 && (this.#config.read8(this.#pm + PM_CONTROL) & POWER_STATE) === D3HOT ? "in D3hot" : "";
+  }
+
+  get hasSriov(): boolean {
+    return this.#sriov !== 0;
+  }
+
+  get vfsEnabled(): boolean {
+    return this.#sriov !== 0 && (this.#config.read8(this.#sriov + SRIOV_CONTROL) & VF_ENABLE) !== 0;
+  }
+
+  /** Whether a write turned VF Enable on (1) or off (-1); 0 = neither. */
+  vfEnableChange(offset: number, size: number, before: number, after: number): number {
+    const at = this.#sriov + SRIOV_CONTROL;
+    if (this.#sriov === 0) {
+      return 0;
+    }
+    if (rose(at, VF_ENABLE, offset, size, before, after)) {
+      return 1;
+    }
+    return rose(at, VF_ENABLE, offset, size, after, before) ? -1 : 0;
+  }
+
+  /** Sets VF Enable and VF MSE, as firmware leaves them. */
+  enableVfs(): void {
+    if (this.#sriov !== 0) {
+      const at = this.#sriov + SRIOV_CONTROL;
+      this.#config.poke8(at, this.#config.read8(at) | VF_ENABLE | VF_MEMORY);
+    }
   }
 
   /** Sets or clears Stopped. */
@@ -144,6 +209,18 @@ export class FunctionRegisters {
       const status = this.#config.read8(at);
       this.#config.poke8(at, pending ? status | TRANSACTIONS_PENDING : status & ~TRANSACTIONS_PENDING);
     }
+    if (this.#af !== 0) {
+      this.#config.poke8(this.#af + AF_STATUS, pending ? 1 : 0);
+    }
+  }
+
+  #leavesD3hot(offset: number, size: number, before: number, after: number): boolean {
+    const index = this.#pm + PM_CONTROL - offset;
+    if (this.#pm === 0 || index < 0 || index >= size) {
+      return false;
+    }
+    const [old, now] = [before, after].map((value) => (value >>> (8 * index)) & (POWER_STATE | NO_SOFT_RESET));
+    return old === D3HOT && now === 0;
   }
 
   #setStatus(mask: number, on: boolean): void {

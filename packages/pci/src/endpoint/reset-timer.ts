@@ -1,5 +1,5 @@
 import type { Clock, Digest, Trace } from "@iommu-lab/core";
-import type { ConfigReset } from "../config-space/register-map.ts";
+import type { ResetKind } from "../reset/reset-kind.ts";
 import type { FunctionRegisters } from "./function-registers.ts";
 
 /** The two things that take a function time: a reset, and non-posted requests that are still open. */
@@ -8,7 +8,9 @@ export class ResetTimer {
   readonly #clock: Clock;
   readonly #trace: Trace;
   readonly #registers: FunctionRegisters;
-  #kind: ConfigReset = "flr";
+  #kind: ResetKind = "flr";
+  /** Virtual time until which configuration requests get Request Retry Status. */
+  #retryUntil = 0;
   /** Virtual time at which the reset ends; undefined = none under way. */
   #resetUntil: number | undefined;
   /** Virtual time until which Transactions Pending is set; undefined = it is not. */
@@ -32,13 +34,28 @@ export class ResetTimer {
     this.#registers.setPending(true);
   }
 
-  /** A reset begins and takes `ns` of virtual time; open requests are forgotten. */
-  begin(kind: ConfigReset, ns: number): void {
+  /** Whether the function is back on the link but not ready: it answers Request Retry Status alone. */
+  get retrying(): boolean {
+    return !this.resetting && this.#clock.now < this.#retryUntil;
+  }
+
+  /** A reset begins and takes `ns` of virtual time, `Infinity` = until {@link end}; open requests are forgotten. */
+  begin(kind: ResetKind, ns: number): void {
     this.#kind = kind;
     this.#pendingUntil = undefined;
     this.#registers.setPending(false);
     this.#resetUntil = this.#clock.now + ns;
+    this.#retryUntil = 0;
     this.#tell("begin");
+  }
+
+  /** What held the function in reset is over; it is ready after `retryNs`. */
+  end(retryNs: number): void {
+    if (this.#resetUntil !== undefined) {
+      this.#resetUntil = this.#clock.now;
+      this.#retryUntil = this.#clock.now + retryNs;
+      this.settle();
+    }
   }
 
   /** Ends what time has ended. @returns whether anything ended */
@@ -72,6 +89,7 @@ export class ResetTimer {
   digest(into: Digest): void {
     into.number(this.#resetUntil ?? -1);
     into.number(this.#pendingUntil ?? -1);
+    into.number(this.retrying ? this.#retryUntil : -1);
   }
 
   #tell(phase: "begin" | "end"): void {

@@ -1,6 +1,7 @@
 import type { Digest } from "@iommu-lab/core";
 import type { ConfigSpace } from "../config-space/config-space.ts";
 import { EXT_CAP_ID_ACS } from "../config-space/extended-layouts.ts";
+import { RESET_EFFECTS, type ResetKind } from "../reset/reset-kind.ts";
 import type { PciFunction } from "./pci-function.ts";
 import { AT_MASK, AT_UNTRANSLATED, type Rid } from "./request.ts";
 
@@ -41,6 +42,7 @@ export class Port implements PciFunction {
   /** Firmware marks it as leading out of the box. */
   readonly externalFacing: boolean;
   readonly #acs: number;
+  #resetting = false;
 
   constructor(init: PortInit) {
     this.rid = init.rid;
@@ -75,11 +77,30 @@ export class Port implements PciFunction {
     return "";
   }
 
+  /** Whether a reset above holds it: it does not answer. */
+  get resetting(): boolean {
+    return this.#resetting;
+  }
+
+  /** A reset above reaches it: its registers are lost, and it does not answer until {@link Port.resetEnd}. */
+  resetBegin(kind: ResetKind): void {
+    this.#resetting = true;
+    this.config.reset(RESET_EFFECTS[kind].registers);
+  }
+
+  /** The reset above is over. */
+  resetEnd(): void {
+    this.#resetting = false;
+  }
+
   present(): boolean {
     return true;
   }
 
   readConfig(offset: number, size: 1 | 2 | 4): number {
+    if (this.#resetting) {
+      return size === 4 ? 0xffffffff : 2 ** (8 * size) - 1;
+    }
     if (size === 1) {
       return this.config.read8(offset);
     }
@@ -87,11 +108,14 @@ export class Port implements PciFunction {
   }
 
   writeConfig(offset: number, size: 1 | 2 | 4, value: number): void {
-    this.config.write(offset, size, value);
+    if (!this.#resetting) {
+      this.config.write(offset, size, value);
+    }
   }
 
-  /** Writes its registers. */
+  /** Writes its registers, and whether it is in reset. */
   digest(into: Digest): void {
     this.config.digest(into);
+    into.number(this.#resetting ? 1 : 0);
   }
 }

@@ -5,6 +5,9 @@ import { Fabric } from "../fabric/fabric.ts";
 import type { PciFunction } from "../fabric/pci-function.ts";
 import { Port } from "../fabric/port.ts";
 import { type Rid, formatRid } from "../fabric/request.ts";
+import { Dpc } from "../reset/dpc.ts";
+import { PortLink } from "../reset/port-link.ts";
+import { RESET_TIMES, type ResetTimes } from "../reset/reset-kind.ts";
 import type { TopologyDescription } from "./description.ts";
 
 /** The functions of one platform, as config requests find them, and the fabric that connects them. */
@@ -17,16 +20,32 @@ export class Topology {
   readonly endpoints: readonly Endpoint[];
   /** The buses that no port leads to, in ascending order; bus 0 is always one. */
   readonly rootBuses: readonly number[];
+  /** The link below each port, in the order of the ports. */
+  readonly links: readonly PortLink[];
+  /** Containment of each port that has it. */
+  readonly dpcs: ReadonlyMap<Rid, Dpc>;
   readonly #functions = new Map<Rid, PciFunction>();
   readonly #clock: Clock;
   readonly #trace: Trace;
 
-  constructor(description: TopologyDescription, memory: PhysicalMemory, clock: Clock, trace: Trace) {
+  constructor(
+    description: TopologyDescription,
+    memory: PhysicalMemory,
+    clock: Clock,
+    trace: Trace,
+    times: ResetTimes = RESET_TIMES,
+  ) {
     this.fabric = new Fabric(memory, trace);
     this.#clock = clock;
     this.#trace = trace;
     this.ports = this.#makePorts(description);
     this.endpoints = this.#makeEndpoints(description);
+    this.links = this.ports.map((port) => this.#makeLink(port, times));
+    this.dpcs = new Map(
+      this.links
+        .map((link): [Rid, Dpc] => [link.port.rid, new Dpc(link, times.rpBusyNs, clock, trace)])
+        .filter(([, dpc]) => dpc.present),
+    );
     const atRoot = [
       ...description.ports.filter(({ parent }) => parent === undefined),
       ...description.endpoints.filter(({ parent, physfn }) => parent === undefined && physfn === undefined),
@@ -39,14 +58,33 @@ export class Topology {
     return this.#functions.get(rid);
   }
 
-  /** Writes all functions. */
+  /** The link below a port. */
+  linkBelow(port: Rid): PortLink | undefined {
+    return this.links.find((link) => link.port.rid === port);
+  }
+
+  /** Writes all functions and links. */
   digest(into: Digest): void {
+    for (const link of this.links) {
+      link.digest(into);
+    }
+    for (const dpc of this.dpcs.values()) {
+      dpc.digest(into);
+    }
     for (const port of this.ports) {
       port.digest(into);
     }
     for (const endpoint of this.endpoints) {
       endpoint.digest(into);
     }
+  }
+
+  #makeLink(port: Port, times: ResetTimes): PortLink {
+    const below = {
+      endpoints: () => this.endpoints.filter((endpoint) => endpoint.port === port),
+      links: () => this.links.filter((link) => link.port.upstream === port),
+    };
+    return new PortLink(port, below, times, this.#clock, this.#trace);
   }
 
   #makePorts(description: TopologyDescription): Port[] {
