@@ -36,6 +36,7 @@ export {
   TT_ENDIAN,
   decodeIdRegisters,
 } from "./layout/id-registers.ts";
+export { smmuv3Layouts } from "./layouts.ts";
 export { describeL1cd, describeL1std, encodeL1cd, encodeL1std } from "./layout/level1-descriptors.ts";
 export { type PageRequestFields, encodePageRequest } from "./layout/page-request-record.ts";
 export {

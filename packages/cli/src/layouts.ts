@@ -1,7 +1,8 @@
+import { smmuv3Layouts } from "@iommu-lab/arm-smmuv3";
 import { InputError, type LayoutCodec } from "@iommu-lab/core";
 
 /** Every layout that `decode` and `encode` know. */
-export const layouts: readonly LayoutCodec[] = [];
+export const layouts: readonly LayoutCodec[] = [...smmuv3Layouts];
 
 /**
  * The layout of a kind.

@@ -63,7 +63,10 @@ function bodyOf(fields: JsonFields, kind: string, base: (tail: number) => IortNo
     return { kind, ...base(NODE_HEADER_BYTES), type: fields.number("type", 1) };
   }
   if (!isKind(kind)) {
-    throw fields.error("kind", `is ${JSON.stringify(kind)}, expected one of ${Object.keys(NODE_TYPE).join(", ")}, unknown`);
+    throw fields.error(
+      "kind",
+      `is ${JSON.stringify(kind)}, expected one of ${Object.keys(NODE_TYPE).join(", ")}, unknown`,
+    );
   }
   switch (kind) {
     case "itsGroup": {
@@ -91,7 +94,7 @@ function bodyOf(fields: JsonFields, kind: string, base: (tail: number) => IortNo
       return { kind, ...base(BODY_END.rootComplex), ...fields.values(NODE_BODY.rootComplex) };
     case "smmuV3":
       return { kind, ...base(BODY_END.smmuV3), ...fields.values(NODE_BODY.smmuV3) };
-    case "pmcg":
+    default:
       return { kind, ...base(BODY_END.pmcg), ...fields.values(NODE_BODY.pmcg) };
   }
 }
@@ -189,9 +192,15 @@ function tableOf(given: LayoutFields): Uint8Array {
     const offset = run.number("offset", 4);
     run.done();
     if (!/^(?:[0-9a-f]{2})+$/i.test(hex) || offset + hex.length / 2 > bytes.length) {
-      throw run.error("hex", `is ${JSON.stringify(hex)} at ${offset}, expected bytes within the table's ${bytes.length}`);
+      throw run.error(
+        "hex",
+        `is ${JSON.stringify(hex)} at ${offset}, expected bytes within the table's ${bytes.length}`,
+      );
     }
-    bytes.set(Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)), offset);
+    bytes.set(
+      Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)),
+      offset,
+    );
   }
   fields.done();
   if (header.checksumValid) {
@@ -207,9 +216,10 @@ export const iortCodec: LayoutCodec = {
   title: "IO Remapping Table",
   source: "Arm DEN 0049, Linux 7.2 drivers/acpi/arm64/iort.c",
   example:
-    "494f525480000000059249" +
-    "4f4d4d554c494f4d4d554c414201000000494c414201000000" +
-    "010000003000000000000000",
+    "494f5254ac000000056a494f4d4d554c494f4d4d554c414201000000494c414201000000020000003000000000000000" +
+    "044400040000000000000000000000000000050900000000010000000000000000000000000000000000000000000000" +
+    "000000000000000000000000000000000000000002380004010000000100000024000000010000000000000301000000" +
+    "000000004000000000000000ffff0000000000003000000000000000",
   decode(bytes, file) {
     const table = decodeIort(bytes, file);
     const { reader } = readAcpiTable(bytes, "IORT", file);

@@ -56,58 +56,54 @@ function writeNode(view: DataView, node: IortNode): void {
   const end = Math.min(view.byteLength, at + node.length);
   const type = node.kind === "unknown" ? node.type : NODE_TYPE[node.kind];
   writeFields(view, at, NODE_HEADER, { ...node, type });
-  switch (node.kind) {
-    case "itsGroup": {
-      writeFields(view, at, NODE_BODY.itsGroup, node, end);
-      for (const [index, value] of node.identifiers.entries()) {
-        view.setUint32(at + 20 + index * 4, value, true);
-      }
-      break;
-    }
-    case "namedComponent":
-      writeFields(view, at, NODE_BODY.namedComponent, node, end);
-      writeText(view, at + DEVICE_NAME_OFFSET, node.deviceName, end);
-      break;
-    case "rootComplex":
-      writeFields(view, at, NODE_BODY.rootComplex, node, end);
-      break;
-    case "smmuV2": {
-      writeFields(view, at, NODE_BODY.smmuV2, node, end);
-      if (node.globalInterruptOffset !== 0) {
-        writeFields(view, at + node.globalInterruptOffset, GLOBAL_INTERRUPTS, node.globalInterrupts);
-      }
-      for (const [index, value] of node.contextInterrupts.entries()) {
-        view.setBigUint64(at + node.contextInterruptOffset + index * 8, value, true);
-      }
-      for (const [index, value] of node.pmuInterrupts.entries()) {
-        view.setBigUint64(at + node.pmuInterruptOffset + index * 8, value, true);
-      }
-      break;
-    }
-    case "smmuV3":
-      writeFields(view, at, NODE_BODY.smmuV3, node, end);
-      break;
-    case "pmcg":
-      writeFields(view, at, NODE_BODY.pmcg, node, end);
-      break;
-    case "rmr": {
-      writeFields(view, at, NODE_BODY.rmr, node, end);
-      for (const [index, value] of node.descriptors.entries()) {
-        writeFields(view, at + node.rmrOffset + index * RMR_DESCRIPTOR_BYTES, RMR_DESCRIPTOR, value);
-      }
-      break;
-    }
-    case "unknown":
-      break;
+  if (node.kind !== "unknown") {
+    const fields: ByteFields = NODE_BODY[node.kind];
+    writeFields(view, at, fields, node as ByteValues<typeof fields>, end);
+    writeTail(view, node, end);
   }
   for (const [index, value] of mappings.entries()) {
     writeFields(view, at + mappingOffset + index * ID_MAPPING_BYTES, ID_MAPPING, value);
   }
 }
 
+function writeTail(view: DataView, node: IortNode, end: number): void {
+  const { offset: at } = node;
+  const qwords = (offset: number, values: readonly bigint[]): void => {
+    for (const [index, value] of values.entries()) {
+      view.setBigUint64(at + offset + index * 8, value, true);
+    }
+  };
+  switch (node.kind) {
+    case "itsGroup":
+      for (const [index, value] of node.identifiers.entries()) {
+        view.setUint32(at + 20 + index * 4, value, true);
+      }
+      break;
+    case "namedComponent":
+      writeText(view, at + DEVICE_NAME_OFFSET, node.deviceName, end);
+      break;
+    case "smmuV2":
+      if (node.globalInterruptOffset !== 0) {
+        writeFields(view, at + node.globalInterruptOffset, GLOBAL_INTERRUPTS, node.globalInterrupts);
+      }
+      qwords(node.contextInterruptOffset, node.contextInterrupts);
+      qwords(node.pmuInterruptOffset, node.pmuInterrupts);
+      break;
+    case "rmr":
+      for (const [index, value] of node.descriptors.entries()) {
+        writeFields(view, at + node.rmrOffset + index * RMR_DESCRIPTOR_BYTES, RMR_DESCRIPTOR, value);
+      }
+      break;
+    default:
+  }
+}
+
 /** Bytes that a node needs at least, whatever its length says. */
 function neededBytes(node: IortNode): number {
-  const ends = [node.length, node.mappings.length === 0 ? 0 : node.mappingOffset + node.mappings.length * ID_MAPPING_BYTES];
+  const ends = [
+    node.length,
+    node.mappings.length === 0 ? 0 : node.mappingOffset + node.mappings.length * ID_MAPPING_BYTES,
+  ];
   if (node.kind === "itsGroup") {
     ends.push(20 + node.identifiers.length * 4);
   } else if (node.kind === "smmuV2") {

@@ -72,11 +72,7 @@ function streamsOf(
   return streams;
 }
 
-function regionsOf(
-  node: IortNodeOf<"rmr">,
-  streams: readonly number[],
-  warn: FirmwareWarning,
-): readonly RmrRegion[] {
+function regionsOf(node: IortNodeOf<"rmr">, streams: readonly number[], warn: FirmwareWarning): readonly RmrRegion[] {
   if (node.rmrOffset === 0) {
     return [];
   }

@@ -38,7 +38,7 @@ function describeNode(node: IortNode): string {
       const ranges = node.descriptors.map(({ baseAddress, length }) => `${hex(baseAddress)} + ${hex(length)}`);
       return `reserved memory (${kind}): ${ranges.join(", ")}`;
     }
-    case "unknown":
+    default:
       return `type ${node.type} is not known: its ${node.length} bytes are skipped`;
   }
 }

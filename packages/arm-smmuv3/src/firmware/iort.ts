@@ -117,14 +117,14 @@ function readField(reader: AcpiReader, at: number, size: ByteField[1]): number |
       return reader.u16(at);
     case 4:
       return reader.u32(at);
-    case 8:
+    default:
       return reader.u64(at);
   }
 }
 
 /** A list inside a node. @throws InputError when it leaves the node */
 function list<T>(
-  node: { readonly reader: AcpiReader; readonly at: number; readonly length: number },
+  node: Place,
   what: string,
   offset: number,
   count: number,
@@ -145,6 +145,13 @@ const KINDS: ReadonlyMap<number, NodeKind> = new Map(
   Object.entries(NODE_TYPE).map(([kind, type]) => [type, kind as NodeKind]),
 );
 
+/** Where a node is. */
+interface Place {
+  readonly reader: AcpiReader;
+  readonly at: number;
+  readonly length: number;
+}
+
 function readNode(reader: AcpiReader, at: number, warnings: string[]): IortNode {
   const { type, ...header } = readFields(reader, at, NODE_HEADER);
   const { length, mappingCount, mappingOffset } = header;
@@ -156,7 +163,8 @@ function readNode(reader: AcpiReader, at: number, warnings: string[]): IortNode 
   if (mappingCount > 0 && mappingOffset === 0) {
     warnings.push(`node at 0x${at.toString(16)}: ${mappingCount} ID mappings without an offset are ignored`);
   }
-  const mappings = list(place, "ID mappings", mappingOffset, mappingOffset === 0 ? 0 : mappingCount, ID_MAPPING_BYTES, (to) =>
+  const count = mappingOffset === 0 ? 0 : mappingCount;
+  const mappings = list(place, "ID mappings", mappingOffset, count, ID_MAPPING_BYTES, (to) =>
     readFields(reader, to, ID_MAPPING),
   );
   const base: IortNodeBase = { offset: at, ...header, mappings };
@@ -166,8 +174,14 @@ function readNode(reader: AcpiReader, at: number, warnings: string[]): IortNode 
     return { kind: "unknown", type, ...base };
   }
   if (length < NODE_MIN_BYTES[kind]) {
-    throw reader.error(at + 1, `a node of type ${type} has length ${length}, expected at least ${NODE_MIN_BYTES[kind]}`);
+    const least = NODE_MIN_BYTES[kind];
+    throw reader.error(at + 1, `a node of type ${type} has length ${length}, expected at least ${least}`);
   }
+  return readBody(kind, base, place);
+}
+
+function readBody(kind: NodeKind, base: IortNodeBase, place: Place): IortNode {
+  const { reader, at, length } = place;
   const end = at + length;
   switch (kind) {
     case "itsGroup": {
@@ -181,32 +195,13 @@ function readNode(reader: AcpiReader, at: number, warnings: string[]): IortNode 
     }
     case "rootComplex":
       return { kind, ...base, ...readFields(reader, at, NODE_BODY.rootComplex, end) };
-    case "smmuV2": {
-      const body = readFields(reader, at, NODE_BODY.smmuV2, end);
-      const [globalInterrupts = readFields(reader, at, GLOBAL_INTERRUPTS, 0)] = list(
-        place,
-        "global interrupts",
-        body.globalInterruptOffset,
-        body.globalInterruptOffset === 0 ? 0 : 1,
-        GLOBAL_INTERRUPTS_BYTES,
-        (to) => readFields(reader, to, GLOBAL_INTERRUPTS),
-      );
-      const interrupts = (what: string, offset: number, count: number) =>
-        list(place, `${what} interrupts`, offset, count, 8, (to) => reader.u64(to));
-      return {
-        kind,
-        ...base,
-        ...body,
-        globalInterrupts,
-        contextInterrupts: interrupts("context", body.contextInterruptOffset, body.contextInterruptCount),
-        pmuInterrupts: interrupts("PMU", body.pmuInterruptOffset, body.pmuInterruptCount),
-      };
-    }
+    case "smmuV2":
+      return readSmmuV2(base, place);
     case "smmuV3":
       return { kind, ...base, ...readFields(reader, at, NODE_BODY.smmuV3, end) };
     case "pmcg":
       return { kind, ...base, ...readFields(reader, at, NODE_BODY.pmcg, end) };
-    case "rmr": {
+    default: {
       const body = readFields(reader, at, NODE_BODY.rmr, end);
       const descriptors = list(place, "RMR descriptors", body.rmrOffset, body.rmrCount, RMR_DESCRIPTOR_BYTES, (to) =>
         readFields(reader, to, RMR_DESCRIPTOR),
@@ -214,6 +209,29 @@ function readNode(reader: AcpiReader, at: number, warnings: string[]): IortNode 
       return { kind, ...base, ...body, descriptors };
     }
   }
+}
+
+function readSmmuV2(base: IortNodeBase, place: Place): IortNode {
+  const { reader, at, length } = place;
+  const body = readFields(reader, at, NODE_BODY.smmuV2, at + length);
+  const [globalInterrupts = readFields(reader, at, GLOBAL_INTERRUPTS, 0)] = list(
+    place,
+    "global interrupts",
+    body.globalInterruptOffset,
+    body.globalInterruptOffset === 0 ? 0 : 1,
+    GLOBAL_INTERRUPTS_BYTES,
+    (to) => readFields(reader, to, GLOBAL_INTERRUPTS),
+  );
+  const interrupts = (what: string, offset: number, count: number): readonly bigint[] =>
+    list(place, `${what} interrupts`, offset, count, 8, (to) => reader.u64(to));
+  return {
+    kind: "smmuV2",
+    ...base,
+    ...body,
+    globalInterrupts,
+    contextInterrupts: interrupts("context", body.contextInterruptOffset, body.contextInterruptCount),
+    pmuInterrupts: interrupts("PMU", body.pmuInterruptOffset, body.pmuInterruptCount),
+  };
 }
 
 /** The namespace path of a named component: text up to a NUL or the node's end. */

@@ -92,7 +92,9 @@ export class JsonFields {
   done(): void {
     const unknown = Object.keys(this.#fields).find((name) => !this.#taken.has(name));
     if (unknown !== undefined) {
-      throw new InputError(`${this.#where} has no field ${JSON.stringify(unknown)}, expected ${[...this.#taken].join(", ")}`);
+      throw new InputError(
+        `${this.#where} has no field ${JSON.stringify(unknown)}, expected ${[...this.#taken].join(", ")}`,
+      );
     }
   }
 

@@ -30,7 +30,10 @@ function keyOf(offset: number, length: number): string {
 }
 
 function hexOf(value: number | bigint, length: number): string {
-  return value.toString(16).toUpperCase().padStart(length * 2, "0");
+  return value
+    .toString(16)
+    .toUpperCase()
+    .padStart(length * 2, "0");
 }
 
 function linesOf(
@@ -69,7 +72,11 @@ function linesOfNode(node: IortNode): [offset: number, text: string][] {
   } else if (node.kind === "rmr") {
     for (const [index, one] of node.descriptors.entries()) {
       const from = at + node.rmrOffset + index * 20;
-      lines.push([from, hexOf(one.baseAddress, 8)], [from + 8, hexOf(one.length, 8)], [from + 16, hexOf(one.reserved, 4)]);
+      lines.push(
+        [from, hexOf(one.baseAddress, 8)],
+        [from + 8, hexOf(one.length, 8)],
+        [from + 16, hexOf(one.reserved, 4)],
+      );
     }
   }
   for (const [index, mapping] of node.mappings.entries()) {
@@ -115,7 +122,9 @@ describe.skipIf(folder === undefined)("tables of real machines", () => {
       ...table.nodes.flatMap(linesOfNode),
     ];
     // Structures may overlap: old root complexes end where the newer ones have three fields more.
-    const found = new Map(lines.map(([offset, text]) => [keyOf(offset, text.startsWith('"') ? 0 : text.length / 2), text]));
+    const found = new Map(
+      lines.map(([offset, text]) => [keyOf(offset, text.startsWith('"') ? 0 : text.length / 2), text]),
+    );
     const texts = new Map([
       ["Signature", `"${header.signature}"`],
       ["Oem ID", `"${header.oemId.padEnd(6)}"`],
@@ -124,8 +133,13 @@ describe.skipIf(folder === undefined)("tables of real machines", () => {
     ]);
     const printed = (expected.structures ?? []).flat().filter(({ name }) => !NOT_FIELDS.has(name));
     expect(printed.length).toBeGreaterThan(20);
-    const ours = printed.map(({ offset, length, name }) => `${offset} ${name} ${texts.get(name) ?? found.get(keyOf(offset, length)) ?? found.get(keyOf(offset, 0)) ?? "absent"}`);
-    const theirs = printed.map(({ offset, name, value }) => `${offset} ${name} ${/^(?:"[^"]*"|[\dA-F]+)/.exec(value)?.[0]}`);
+    const ours = printed.map(
+      ({ offset, length, name }) =>
+        `${offset} ${name} ${texts.get(name) ?? found.get(keyOf(offset, length)) ?? found.get(keyOf(offset, 0)) ?? "absent"}`,
+    );
+    const theirs = printed.map(
+      ({ offset, name, value }) => `${offset} ${name} ${/^(?:"[^"]*"|[\dA-F]+)/.exec(value)?.[0]}`,
+    );
     expect(ours).toEqual(theirs);
     // And nothing that iasl does not see.
     const seen = new Set(printed.map(({ offset, length, value }) => keyOf(offset, value.startsWith('"') ? 0 : length)));
