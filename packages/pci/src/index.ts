@@ -59,11 +59,27 @@ export {
   PCIE_TYPE,
 } from "./config-space/standard-layouts.ts";
 export { Atc, type AtcEntry, AtcHit } from "./endpoint/atc.ts";
+export { BaseAddresses, type BarPlace, type MemoryRegion } from "./endpoint/base-addresses.ts";
+export { type Choices, type CompletionFaults } from "./endpoint/choices.ts";
 export { Endpoint, type EndpointInit } from "./endpoint/endpoint.ts";
+export {
+  InFlight,
+  type Finished,
+  type InFlightKind,
+  type InFlightRequest,
+  type UsedTranslation,
+} from "./endpoint/in-flight.ts";
+export { type InterruptResult, Interrupts, type WriteMessage } from "./endpoint/interrupts.ts";
 export { type InvalidateRequest } from "./endpoint/invalidation-queue.ts";
+export { type InvalidationScope } from "./endpoint/invalidation-scope.ts";
+export { type InterruptMessage, MsixTable } from "./endpoint/msix-table.ts";
 export { type Obeys, honest } from "./endpoint/obeys.ts";
 export { type PageRequestOptions, type PageRequestResult, type PageResponse } from "./endpoint/page-requests.ts";
+export { type QueueOptions, QueuedRequests } from "./endpoint/queued-requests.ts";
 export { type PastTranslation, type TranslationOptions } from "./endpoint/translations.ts";
+export { AcsControl, type PeerDecision } from "./fabric/acs-control.ts";
+export { type RequestCount, TlpCounters } from "./fabric/counters.ts";
+export { AER_ERROR, type AerError, ErrorLog, type ErrorListener } from "./fabric/error-log.ts";
 export { type DoorbellListener, Fabric } from "./fabric/fabric.ts";
 export {
   type CompletionStatus,
@@ -73,7 +89,8 @@ export {
   type RootComplex,
   TranslateResult,
 } from "./fabric/iommu-hardware.ts";
-export { DmaResult, type RequestStatus, TranslationResult } from "./fabric/outcome.ts";
+export { type MemoryTarget } from "./fabric/memory-target.ts";
+export { DmaResult, type RequestStatus, TranslationResult, completionOf } from "./fabric/outcome.ts";
 export { type PciFunction } from "./fabric/pci-function.ts";
 export { Port, type PortInit, type PortKind } from "./fabric/port.ts";
 export {
@@ -92,6 +109,16 @@ export {
   type Rid,
   formatRid,
 } from "./fabric/request.ts";
+export { type Requester } from "./fabric/requester.ts";
+export { type RootPeerToPeer } from "./fabric/router.ts";
+export {
+  type InvalidateCompletionFields,
+  type TlpHeader,
+  decodeInvalidateCompletion,
+  invalidateCompletionHeader,
+  memoryRequestHeader,
+  requestPrefix,
+} from "./fabric/tlp-header.ts";
 export {
   type InvalidatePayload,
   type PageRange,

@@ -109,6 +109,26 @@ export interface TraceEvents {
     /** Write permission, or whether it was a write. */
     readonly write?: boolean;
   };
+  /** A request did something other than going up: it was redirected, turned towards a peer, or stopped. */
+  "tlp:hop": {
+    /** Event id of the request. */
+    readonly tlp: number;
+    /** The port or function. */
+    readonly at: string;
+    /** What happened, in plain words. */
+    readonly what: string;
+    /** The rule that did it, empty when none had to. */
+    readonly rule: string;
+  };
+  /** A partner broke a rule of the protocol; the model goes on as a part that has no better way. */
+  "protocol:error": {
+    /** Who noticed. */
+    readonly device: string;
+    /** What happened. */
+    readonly what: string;
+    /** The section that forbids it. */
+    readonly source: string;
+  };
   /** IOMMU hardware refused a request. `recorded` says whether software can read a record of it. */
   fault: {
     /** The unit. */

@@ -1,6 +1,8 @@
 import type { Digest } from "@iommu-lab/core";
 import type { TranslationResult } from "../fabric/outcome.ts";
 import { NO_PASID } from "../fabric/request.ts";
+import type { Choices } from "./choices.ts";
+import { type InvalidationScope, invalidationHits } from "./invalidation-scope.ts";
 
 const READ = 1;
 const WRITE = 2;
@@ -55,6 +57,14 @@ export class AtcHit {
   read = false;
   /** Writes are permitted. */
   write = false;
+  /** Execution is permitted. */
+  execute = false;
+  /** Valid for all PASIDs. */
+  global = false;
+  /** log2 of the range in bytes. */
+  sizeLog2 = 12;
+  /** N of the completion, as it is on the wire. */
+  noSnoop = false;
   /** U: only Untranslated requests may use the range. */
   untranslatedOnly = false;
   /** The range must be accessed through CXL.io. */
@@ -63,8 +73,8 @@ export class AtcHit {
 
 /**
  * A function's Address Translation Cache. Entries are columns of typed arrays in the order in which they came, found
- * through a hash of (range, PASID, privilege), one probe per range size that is present. It has no capacity limit:
- * nothing leaves but by invalidation or reset, so an invalidation that was forgotten stays visible.
+ * through a hash of (range, PASID, privilege), one probe per range size that is present. Without a capacity nothing leaves
+ * but by invalidation or reset, so an invalidation that was forgotten stays visible. A lookup allocates nothing.
  *
  * Source: PCIe 6.0 §10.2, §10.3; R=W=0 is never held.
  */
@@ -85,6 +95,7 @@ export class Atc {
   #largest = 0;
   #globals = 0;
   readonly #hit = new AtcHit();
+  readonly #scope = { page: 0, sizeLog2: 12, pasid: NO_PASID, global: false };
 
   /** Number of entries. */
   get size(): number {
@@ -115,17 +126,25 @@ export class Atc {
   }
 
   /**
-   * Takes a translation in, in place of an entry for the same range, PASID and privilege.
+   * Takes a translation in, in place of an entry for the same range, PASID and privilege; the oldest entry leaves when the
+   * capacity is used up. One without permission is not taken.
    *
-   * @param from a Success with at least one permission
+   * @param from a Success
    * @param pasid the PASID it was asked with, or {@link NO_PASID}
    * @param time virtual time in ns
+   * @param capacity how many entries there may be
    */
-  insert(from: TranslationResult, pasid: number, time: number): void {
+  insert(from: TranslationResult, pasid: number, time: number, capacity: number = Infinity): void {
+    if (!from.read && !from.write) {
+      return;
+    }
     const base = from.page - (from.page % 2 ** (from.sizeLog2 - 12));
     const key = from.global && pasid !== NO_PASID ? ANY_PASID : pasid;
     let entry = this.#find(base, key, from.sizeLog2, from.privileged);
     if (entry < 0) {
+      while (this.#count > 0 && this.#count >= capacity) {
+        this.#evictOldest();
+      }
       if (this.#count === this.#page.length) {
         this.#grow();
       }
@@ -146,23 +165,28 @@ export class Atc {
   }
 
   /**
-   * Does what an Invalidate Request says. Without a PASID it takes the entries of its range that have none, and all that
-   * have one, wherever they are; with a PASID the entries of that PASID in the range that are not Global; with the Global
-   * bit all entries with any PASID in the range.
-   *
-   * Source: PCIe 6.0 §10.3.1, the larger of two readings for requests without PASID.
+   * Does what an Invalidate Request says: {@link invalidationHits}.
    *
    * @param page first page number
    * @param sizeLog2 12 … 64; 64 = everything
+   * @param withoutPasid what a request without PASID takes
    * @returns how many entries it took
    */
-  invalidate(page: number, sizeLog2: number, pasid: number, global: boolean): number {
-    const end = page + 2 ** (sizeLog2 - 12);
+  invalidate(
+    page: number,
+    sizeLog2: number,
+    pasid: number,
+    global: boolean,
+    withoutPasid: Choices["withoutPasid"] = "everything",
+  ): number {
+    const scope = this.#scope;
+    scope.page = page;
+    scope.sizeLog2 = sizeLog2;
+    scope.pasid = pasid;
+    scope.global = global;
     let kept = 0;
     for (let entry = 0; entry < this.#count; entry += 1) {
-      const first = this.#page[entry] ?? 0;
-      const inRange = first < end && first + 2 ** ((this.#size[entry] ?? 12) - 12) > page;
-      if (!hits(inRange, this.#pasid[entry] ?? NO_PASID, ((this.#flags[entry] ?? 0) & GLOBAL) !== 0, pasid, global)) {
+      if (!this.#taken(entry, scope, withoutPasid)) {
         this.#move(entry, kept);
         kept += 1;
       }
@@ -212,12 +236,35 @@ export class Atc {
     }
   }
 
+  #taken(entry: number, scope: InvalidationScope, withoutPasid: Choices["withoutPasid"]): boolean {
+    return invalidationHits(
+      scope,
+      this.#page[entry] ?? 0,
+      this.#size[entry] ?? 12,
+      this.#pasid[entry] ?? NO_PASID,
+      ((this.#flags[entry] ?? 0) & GLOBAL) !== 0,
+      withoutPasid,
+    );
+  }
+
+  #evictOldest(): void {
+    for (const column of [this.#page, this.#host, this.#pasid, this.#size, this.#flags, this.#event, this.#time]) {
+      column.copyWithin(0, 1, this.#count);
+    }
+    this.#count -= 1;
+    this.#rebuild();
+  }
+
   #describe(entry: number, page: number): AtcHit {
     const hit = this.#hit;
     const flags = this.#flags[entry] ?? 0;
     hit.host = (this.#host[entry] ?? 0) + (page - (this.#page[entry] ?? 0));
     hit.read = (flags & READ) !== 0;
     hit.write = (flags & WRITE) !== 0;
+    hit.execute = (flags & EXECUTE) !== 0;
+    hit.global = (flags & GLOBAL) !== 0;
+    hit.sizeLog2 = this.#size[entry] ?? 12;
+    hit.noSnoop = (flags & NO_SNOOP) !== 0;
     hit.untranslatedOnly = (flags & UNTRANSLATED_ONLY) !== 0;
     hit.cxlIo = (flags & CXL_IO) !== 0;
     return hit;
@@ -318,16 +365,6 @@ function hash(page: number, pasid: number, size: number): number {
   const high = (page / 2 ** 32) | 0;
   const mixed = Math.imul(low ^ Math.imul(high, 0x85ebca6b), 0x9e3779b1) ^ Math.imul(pasid * 64 + size, 0xc2b2ae35);
   return (mixed ^ (mixed >>> 15)) >>> 0;
-}
-
-function hits(inRange: boolean, entryPasid: number, entryGlobal: boolean, pasid: number, global: boolean): boolean {
-  if (pasid === NO_PASID) {
-    return inRange || entryPasid !== NO_PASID;
-  }
-  if (!inRange || entryPasid === NO_PASID) {
-    return false;
-  }
-  return global || (entryPasid === pasid && !entryGlobal);
 }
 
 function flagsOf(from: TranslationResult): number {

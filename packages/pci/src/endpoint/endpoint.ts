@@ -1,37 +1,46 @@
 import type { Clock, Digest, Engine, Trace } from "@iommu-lab/core";
-import { InputError } from "@iommu-lab/core";
 import type { ConfigSpace } from "../config-space/config-space.ts";
 import { readRegister } from "../config-space/register-layout.ts";
+import { AcsControl } from "../fabric/acs-control.ts";
+import { AER_ERROR, ErrorLog } from "../fabric/error-log.ts";
 import type { Fabric } from "../fabric/fabric.ts";
 import type { Delivery } from "../fabric/iommu-hardware.ts";
-import { DmaResult, TranslationResult } from "../fabric/outcome.ts";
+import type { MemoryTarget } from "../fabric/memory-target.ts";
+import type { DmaResult, TranslationResult } from "../fabric/outcome.ts";
 import type { PciFunction } from "../fabric/pci-function.ts";
 import type { Port } from "../fabric/port.ts";
 import {
+  AT_MASK,
   AT_TRANSLATED,
   AT_UNTRANSLATED,
   NO_PASID,
-  REQUEST_EXECUTE,
   REQUEST_NO_WRITE,
-  REQUEST_PRIVILEGED,
-  REQUEST_SOURCE_CXL,
-  REQUEST_T,
   REQUEST_WRITE,
-  REQUEST_XT,
   type Rid,
 } from "../fabric/request.ts";
+import { type TlpHeader, memoryRequestHeader } from "../fabric/tlp-header.ts";
 import { RESET_EFFECTS, RESET_TIMES, type ResetKind } from "../reset/reset-kind.ts";
 import { retryStatus } from "../reset/retry-status.ts";
 import { Atc } from "./atc.ts";
+import { BaseAddresses } from "./base-addresses.ts";
+import { type Choices, type CompletionFaults, noFaults, usualChoices } from "./choices.ts";
+import { Dma } from "./dma.ts";
 import { FunctionRegisters } from "./function-registers.ts";
-import { type InvalidateRequest, InvalidationQueue, pasidField } from "./invalidation-queue.ts";
+import { Gate } from "./gate.ts";
+import { InFlight } from "./in-flight.ts";
+import { type InterruptResult, Interrupts } from "./interrupts.ts";
+import { type InvalidateRequest, InvalidationQueue } from "./invalidation-queue.ts";
 import { type Obeys, honest } from "./obeys.ts";
 import { type PageRequestOptions, type PageRequestResult, PageRequests, type PageResponse } from "./page-requests.ts";
+import { QueuedRequests } from "./queued-requests.ts";
 import { ResetTimer } from "./reset-timer.ts";
+import { Sender } from "./sender.ts";
+import { type PastTranslation, type TranslationOptions, requestFlags } from "./translations.ts";
+import { Translator } from "./translator.ts";
 import { VirtualFunctions } from "./virtual-functions.ts";
-import type { PastTranslation, TranslationOptions } from "./translations.ts";
 
-const PAGE = 4096;
+/** Request and completion redirect, egress control, Direct Translated P2P: what only a device with internal paths has. */
+const INTERNAL_ACS = 0x6c;
 
 /** What an endpoint is made of. */
 export interface EndpointInit {
@@ -57,11 +66,11 @@ export interface EndpointInit {
 
 /**
  * One endpoint function: it sends requests as its registers and {@link Endpoint.obeys} allow, caches translations, answers
- * Invalidate Requests in its own steps, and can be reset.
+ * Invalidate Requests in its own steps, has memory of its own, and can be reset.
  *
  * Source: PCIe 6.0 §6.6, §10.2-§10.5.
  */
-export class Endpoint implements Engine, PciFunction {
+export class Endpoint implements Engine, PciFunction, MemoryTarget {
   readonly rid: Rid;
   readonly name: string;
   readonly config: ConfigSpace;
@@ -75,8 +84,21 @@ export class Endpoint implements Engine, PciFunction {
   readonly virtualFunctions: VirtualFunctions;
   /** The rules it keeps; change them to make it hostile. */
   readonly obeys: Obeys = honest();
-  /** Every translation it ever got, oldest first. No invalidation and no reset takes any away. */
-  readonly history: PastTranslation[] = [];
+  /** What the specification leaves to it. */
+  readonly choices: Choices = usualChoices();
+  /** What goes wrong with its Invalidate Completions. */
+  readonly completionFaults: CompletionFaults = noFaults();
+  /** Requests that it has begun and not finished. */
+  readonly inFlight: InFlight;
+  /** Begins such requests. */
+  readonly queue: QueuedRequests;
+  /** Its interrupts. */
+  readonly interrupts: Interrupts;
+  /** The memory behind its base addresses. */
+  readonly memory: BaseAddresses;
+  readonly acs: AcsControl;
+  /** Where it notes errors. */
+  readonly errors: ErrorLog;
   /** Requester ID to put into requests instead of its own; answers then go to the function of that ID. */
   spoofRid: Rid | undefined = undefined;
   /** T bit of its memory requests (a trusted device interface). */
@@ -85,45 +107,68 @@ export class Endpoint implements Engine, PciFunction {
   xt = false;
 
   readonly #fabric: Fabric;
-  readonly #clock: Clock;
   readonly #trace: Trace;
   readonly #flrNs: number;
   readonly #registers: FunctionRegisters;
   readonly #pageRequests: PageRequests;
-  readonly #dma = new DmaResult();
-  readonly #translation = new TranslationResult();
   readonly #invalidates: InvalidationQueue;
   readonly #timer: ResetTimer;
-  /** A Translation Request got UR: no more ATS until Enable goes from 0 to 1. */
-  #stopped = false;
-  #plugged = true;
+  readonly #gate: Gate;
+  readonly #sender: Sender;
+  readonly #translator: Translator;
+  readonly #dma: Dma;
 
   constructor(init: EndpointInit) {
+    const { clock, config, fabric, name, trace } = init;
     this.rid = init.rid;
-    this.name = init.name;
-    this.config = init.config;
+    this.name = name;
+    this.config = config;
     this.port = init.port;
     this.physfn = init.physfn;
-    this.#fabric = init.fabric;
-    this.#clock = init.clock;
-    this.#trace = init.trace;
+    this.acs = new AcsControl(config);
+    this.errors = new ErrorLog(config);
+    this.#fabric = fabric;
+    this.#trace = trace;
     this.#flrNs = init.flrNs ?? RESET_TIMES.flrNs;
-    this.#registers = new FunctionRegisters(init.config);
-    this.virtualFunctions = new VirtualFunctions(this.#registers);
-    this.#pageRequests = new PageRequests(this.#registers);
-    this.#timer = new ResetTimer(init.name, init.clock, init.trace, this.#registers);
-    this.#invalidates = new InvalidationQueue(
-      init.name,
-      init.trace,
-      this.atc,
-      this.#registers,
-      this.obeys,
-      (to, itags, count, cause) => {
-        init.fabric.invalidateCompletion(this, to, itags, count, cause);
-      },
+    const registers = new FunctionRegisters(config);
+    const shared = init.physfn === undefined ? registers : init.physfn.#registers;
+    this.#registers = registers;
+    this.virtualFunctions = new VirtualFunctions(registers);
+    this.#pageRequests = new PageRequests(registers);
+    this.#timer = new ResetTimer(name, clock, trace, registers);
+    this.#gate = new Gate(this.obeys, registers, shared, this.#timer, init.physfn?.virtualFunctions);
+    this.#sender = new Sender(this, fabric, this.#gate);
+    this.#translator = new Translator(name, this.#sender, this.#gate, this.atc, shared, this.choices, clock, trace);
+    this.#dma = new Dma(this.#sender, this.#translator, this.atc, this.#gate, this, (page, pasid, options) => {
+      this.pageRequest(page, pasid, options);
+    });
+    this.inFlight = new InFlight(clock);
+    this.queue = new QueuedRequests(this.inFlight, this.#sender, this.#dma, this.#translator, this.atc);
+    this.interrupts = new Interrupts(name, config, trace, ({ page, offset, data }, translated) =>
+      translated
+        ? this.#dma.access(page, offset, REQUEST_WRITE, data, NO_PASID)
+        : this.#dma.send(page, offset, AT_UNTRANSLATED | REQUEST_WRITE, data, NO_PASID),
     );
+    this.memory = new BaseAddresses(config);
+    for (const region of this.interrupts.msix.regions()) {
+      this.memory.addRegion(region);
+    }
+    this.#invalidates = new InvalidationQueue({
+      device: name,
+      trace,
+      atc: this.atc,
+      registers,
+      shared,
+      obeys: this.obeys,
+      choices: this.choices,
+      faults: this.completionFaults,
+      inFlight: this.inFlight,
+      complete: (to, itags, count, cause) => {
+        fabric.invalidateCompletion(this, to, itags, count, cause);
+      },
+    });
     init.physfn?.virtualFunctions.adopt(this);
-    init.config.onWrite((offset, size, before, after, started) => {
+    config.onWrite((offset, size, before, after, started) => {
       this.#written(offset, size, before, after, started);
     });
   }
@@ -135,7 +180,7 @@ export class Endpoint implements Engine, PciFunction {
 
   /** Why it may not use ATS now, by the rules it {@link Endpoint.obeys}; `""` = it may. */
   get atsRefusal(): string {
-    return this.#silence() || this.#atsRefusal();
+    return this.#gate.silence() || this.#gate.ats();
   }
 
   /** Whether a reset is under way: it does not answer and sends nothing. */
@@ -143,14 +188,23 @@ export class Endpoint implements Engine, PciFunction {
     return this.#timer.resetting;
   }
 
+  /** Every translation it ever got, oldest first. No invalidation and no reset takes any away. */
+  get history(): readonly PastTranslation[] {
+    return this.#translator.history;
+  }
+
+  get routesInternally(): boolean {
+    return this.choices.routesInternally ?? (this.acs.capability & INTERNAL_ACS) !== 0;
+  }
+
   /** Sends an Untranslated read of 4 bytes. @param offset multiple of 4 below 4096 */
   untranslatedRead(page: number, offset: number, pasid: number = NO_PASID): DmaResult {
-    return this.#send(page, offset, AT_UNTRANSLATED, 0, pasid);
+    return this.#dma.send(page, offset, AT_UNTRANSLATED, 0, pasid);
   }
 
   /** Sends an Untranslated write of 4 bytes. @param offset multiple of 4 below 4096 */
   untranslatedWrite(page: number, offset: number, value: number, pasid: number = NO_PASID): DmaResult {
-    return this.#send(page, offset, AT_UNTRANSLATED | REQUEST_WRITE, value, pasid);
+    return this.#dma.send(page, offset, AT_UNTRANSLATED | REQUEST_WRITE, value, pasid);
   }
 
   /**
@@ -160,58 +214,69 @@ export class Endpoint implements Engine, PciFunction {
    * @param offset multiple of 4 below 4096
    */
   translatedRead(hostPage: number, offset: number, pasid: number = NO_PASID): DmaResult {
-    return this.#send(hostPage, offset, AT_TRANSLATED, 0, pasid);
+    return this.#dma.send(hostPage, offset, AT_TRANSLATED, 0, pasid);
   }
 
   /** Sends a Translated write of 4 bytes, whether or not it ever got such a translation. */
   translatedWrite(hostPage: number, offset: number, value: number, pasid: number = NO_PASID): DmaResult {
-    return this.#send(hostPage, offset, AT_TRANSLATED | REQUEST_WRITE, value, pasid);
+    return this.#dma.send(hostPage, offset, AT_TRANSLATED | REQUEST_WRITE, value, pasid);
+  }
+
+  /**
+   * Sends a memory request with any Address Type and any bits, also those that no function may send.
+   *
+   * @param flags AT and the `REQUEST_` bits
+   */
+  request(page: number, offset: number, flags: number, value: number, pasid: number = NO_PASID): DmaResult {
+    return this.#dma.send(page, offset, flags, value, pasid);
   }
 
   /** Sends a Translation Request; a Success with a permission goes into the ATC. */
   translationRequest(page: number, pasid: number = NO_PASID, options: TranslationOptions = {}): TranslationResult {
-    const flags =
-      (options.noWrite === true ? REQUEST_NO_WRITE : 0) |
-      (options.sourceCxl === true ? REQUEST_SOURCE_CXL : 0) |
-      (options.execute === true ? REQUEST_EXECUTE : 0) |
-      (options.privileged === true ? REQUEST_PRIVILEGED : 0);
-    return this.#translate(page, pasid, flags);
+    return this.#translator.request(page, pasid, requestFlags(options));
   }
 
   /**
    * Reads 4 bytes as an honest function does: from the ATC with a Translated request, else with a Translation Request
-   * before it, else Untranslated. A translation without the permission is followed by an Untranslated request, which
-   * the rules leave to the function's choice.
+   * before it, else Untranslated.
    */
-  dmaRead(page: number, offset: number, pasid: number = NO_PASID): DmaResult {
-    return this.#access(page, offset, 0, 0, pasid);
+  dmaRead(page: number, offset: number, pasid: number = NO_PASID, options: TranslationOptions = {}): DmaResult {
+    return this.#dma.access(page, offset, requestFlags(options) & ~REQUEST_NO_WRITE, 0, pasid);
   }
 
   /** Writes 4 bytes in the same way. */
   dmaWrite(page: number, offset: number, value: number, pasid: number = NO_PASID): DmaResult {
-    return this.#access(page, offset, REQUEST_WRITE, value, pasid);
+    return this.#dma.access(page, offset, REQUEST_WRITE, value, pasid);
   }
 
   /** Writes an interrupt message: an Untranslated write of 4 bytes. */
   writeMsi(page: number, offset: number, data: number): DmaResult {
-    const result = this.#send(page, offset, AT_UNTRANSLATED | REQUEST_WRITE, data, NO_PASID);
-    if (this.#trace.active) {
-      const outcome = result.sent ? result.status : "not-sent";
-      this.#trace.emit("msi", { device: this.name, page, result: outcome }, result.event);
-    }
-    return result;
+    return this.interrupts.told(page, this.untranslatedWrite(page, offset, data));
+  }
+
+  /** Signals an interrupt by MSI-X or MSI, whichever is enabled. @throws InputError for a vector it does not have */
+  interrupt(vector: number): InterruptResult {
+    return this.interrupts.signal(vector);
+  }
+
+  /** Says how large a base address is, so that peers reach the memory behind it. @throws InputError */
+  declareMemory(bar: number, size: number): void {
+    this.memory.declare(bar, size);
+    this.#fabric.memoryDeclared(this);
   }
 
   /** Sends a Page Request. */
   pageRequest(page: number, pasid: number, options: PageRequestOptions): PageRequestResult {
     const owner = this.physfn ?? this;
-    const reason = this.#silence() || this.#pasidRefusal(pasid) || owner.#pageRequests.refusal(this.obeys.priEnable);
+    const reason =
+      this.#gate.silence() ||
+      this.#gate.pasid(pasid, requestFlags(options)) ||
+      owner.#pageRequests.refusal(pasid, options, this.obeys.priEnable);
     if (reason !== "") {
       return { sent: false, reason, delivery: "lost", event: 0 };
     }
-    const rid = this.spoofRid ?? this.rid;
-    owner.#pageRequests.sent(options.groupIndex);
-    return this.#fabric.pageRequest(this, { rid, pasid, page, ...options });
+    owner.#pageRequests.sent(pasid, options);
+    return this.#fabric.pageRequest(this, { rid: this.#sender.rid, pasid, page, ...options });
   }
 
   /** Answers to its page requests so far, oldest first: group index and code. */
@@ -226,8 +291,9 @@ export class Endpoint implements Engine, PciFunction {
 
   /** Pulls it out: it answers nothing any more. */
   unplug(): void {
-    this.#plugged = false;
+    this.#gate.plugged = false;
     this.#invalidates.dropAll("unplugged");
+    this.inFlight.dropAll("unplugged");
   }
 
   /** Resets it in no time. */
@@ -243,7 +309,7 @@ export class Endpoint implements Engine, PciFunction {
 
   /** What held it in reset is over. @param retryNs how long it then answers Request Retry Status, in ns */
   resetEnd(retryNs: number = 0): void {
-    if (this.#plugged && this.#vfRefusal() === "") {
+    if (this.#gate.plugged && !this.#gate.vfDisabled) {
       this.#timer.end(retryNs);
     }
   }
@@ -253,12 +319,12 @@ export class Endpoint implements Engine, PciFunction {
     if (!this.#registers.hasAts) {
       return "UR";
     }
-    if (this.#silence() !== "") {
-      this.#invalidates.drop(request, this.#silence());
+    const silence = this.#gate.silence();
+    if (silence !== "") {
+      this.#invalidates.drop(request, silence);
       return "lost";
     }
-    this.#invalidates.push(request);
-    return "delivered";
+    return this.#invalidates.accept(request);
   }
 
   /** A PRG Response arrives. Called by the fabric. */
@@ -267,35 +333,75 @@ export class Endpoint implements Engine, PciFunction {
     if (!owner.#registers.hasPri) {
       return "UR";
     }
-    if (this.#silence() !== "") {
+    if (this.#gate.silence() !== "") {
       return "lost";
     }
     owner.#pageRequests.answered(pasid, groupIndex, code);
     return "delivered";
   }
 
-  ready(): boolean {
-    return this.#invalidates.length > 0 || this.#timer.due();
+  claims(page: number): boolean {
+    return this.memory.covers(page);
   }
 
+  /** Source: PCIe 6.0 §2.3.1; a function in reset or one that is gone answers nothing. */
+  receiveMemory(page: number, offset: number, flags: number, value: number, into: DmaResult): void {
+    if (this.#gate.silence() !== "") {
+      into.status = "lost";
+      into.fault = this.#gate.silence();
+      return;
+    }
+    const place = this.memory.find(page, offset);
+    const type = flags & AT_MASK;
+    if (place === undefined || (type !== AT_UNTRANSLATED && type !== AT_TRANSLATED)) {
+      into.status = "UR";
+      into.fault = place === undefined ? "no base address" : "Address Type";
+      this.errors.note(AER_ERROR.unsupportedRequest, memoryRequestHeader(0, page, offset, flags), 0);
+    } else if ((flags & REQUEST_WRITE) === 0) {
+      into.value = this.memory.read(place.bar, place.offset);
+    } else {
+      this.memory.write(place.bar, place.offset, value);
+    }
+  }
+
+  receiveUnexpectedCompletion(): void {
+    if (this.#gate.silence() === "") {
+      this.errors.note(AER_ERROR.unexpectedCompletion, [0x4a000001, 0, 0, 0], 0);
+    }
+  }
+
+  noteViolation(header: TlpHeader, prefix: number): void {
+    this.errors.note(AER_ERROR.acsViolation, header, prefix);
+  }
+
+  ready(): boolean {
+    return this.#invalidates.length > 0 || this.#timer.due() || this.inFlight.ready();
+  }
+
+  /** One thing at a time: an end of a reset, else the oldest Invalidate Request, else a request in flight. */
   step(): void {
-    if (!this.#timer.settle()) {
+    if (this.#timer.settle()) {
+      return;
+    }
+    if (this.#invalidates.length > 0) {
       this.#invalidates.step();
+    } else {
+      this.inFlight.step();
     }
   }
 
   deadline(): number {
-    return this.#timer.deadline();
+    return Math.min(this.#timer.deadline(), this.inFlight.deadline());
   }
 
   present(): boolean {
-    return this.#plugged;
+    return this.#gate.plugged;
   }
 
   readConfig(offset: number, size: 1 | 2 | 4): number {
     this.#timer.settle();
     // Vendor and Device ID of a VF read as all ones (PCIe 6.0 §9.3.4.1), so that a scan does not find it.
-    if (this.#silence() !== "" || (this.physfn !== undefined && offset < 4)) {
+    if (this.#gate.silence() !== "" || (this.physfn !== undefined && offset < 4)) {
       const retry = this.#timer.retrying ? retryStatus(this.port, offset, size) : undefined;
       return retry ?? 2 ** (8 * size) - 1;
     }
@@ -304,7 +410,7 @@ export class Endpoint implements Engine, PciFunction {
 
   writeConfig(offset: number, size: 1 | 2 | 4, value: number): void {
     this.#timer.settle();
-    if (this.#silence() === "") {
+    if (this.#gate.silence() === "") {
       this.config.write(offset, size, value);
     }
   }
@@ -314,172 +420,49 @@ export class Endpoint implements Engine, PciFunction {
     this.config.digest(into);
     this.atc.digest(into);
     into.number(this.history.length);
-    into.number((this.#stopped ? 1 : 0) | (this.#plugged ? 2 : 0) | (this.t ? 4 : 0) | (this.xt ? 8 : 0));
+    const { stopped, plugged } = this.#gate;
+    into.number((stopped ? 1 : 0) | (plugged ? 2 : 0) | (this.t ? 4 : 0) | (this.xt ? 8 : 0));
     into.number(this.spoofRid ?? -1);
     for (const rule of Object.values(this.obeys)) {
       into.number(rule === true ? 1 : 0);
     }
-    this.#invalidates.digest(into);
-    this.#timer.digest(into);
-    this.#pageRequests.digest(into);
-  }
-
-  #access(page: number, offset: number, write: number, value: number, pasid: number): DmaResult {
-    if (this.#atsRefusal() !== "") {
-      return this.#send(page, offset, AT_UNTRANSLATED | write, value, pasid);
+    for (const choice of Object.values(this.choices)) {
+      into.text(String(choice));
     }
-    let hit = this.atc.lookup(page, pasid);
-    if (hit === undefined || !(write === 0 ? hit.read : hit.write)) {
-      const answer = this.#translate(page, pasid, write === 0 ? REQUEST_NO_WRITE : 0);
-      if (!answer.sent) {
-        return this.#dma.withhold(answer.reason);
-      }
-      if (answer.status !== "success" && answer.status !== "UR") {
-        return this.#failed(answer);
-      }
-      hit = answer.cached ? this.atc.lookup(page, pasid) : undefined;
+    for (const part of [
+      this.#invalidates,
+      this.#timer,
+      this.#pageRequests,
+      this.inFlight,
+      this.interrupts,
+      this.memory,
+    ]) {
+      part.digest(into);
     }
-    if (
-      hit === undefined ||
-      !(write === 0 ? hit.read : hit.write) ||
-      this.#mustStayUntranslated(hit.untranslatedOnly)
-    ) {
-      return this.#send(page, offset, AT_UNTRANSLATED | write, value, pasid);
-    }
-    return this.#send(hit.host, offset, AT_TRANSLATED | write, value, NO_PASID);
-  }
-
-  #mustStayUntranslated(untranslatedOnly: boolean): boolean {
-    return untranslatedOnly && this.obeys.untranslatedOnly;
-  }
-
-  #failed(answer: TranslationResult): DmaResult {
-    const result = this.#dma.reset();
-    result.status = answer.status;
-    result.fault = answer.fault;
-    result.recorded = answer.recorded;
-    result.event = answer.event;
-    return result;
-  }
-
-  #send(page: number, offset: number, flags: number, value: number, pasid: number): DmaResult {
-    if (offset % 4 !== 0 || offset < 0 || offset >= PAGE) {
-      throw new InputError(`offset ${offset} is no multiple of 4 below ${PAGE}`);
-    }
-    const reason =
-      this.#silence() ||
-      this.#masterRefusal() ||
-      this.#pasidRefusal(pasid) ||
-      ((flags & AT_TRANSLATED) === 0 ? "" : this.#atsRefusal());
-    if (reason !== "") {
-      return this.#dma.withhold(reason);
-    }
-    const rid = this.spoofRid ?? this.rid;
-    this.#fabric.access(this, rid, pasid, page, offset, flags | this.#trustBits(), value, this.#dma);
-    return this.#dma;
-  }
-
-  #translate(page: number, pasid: number, flags: number): TranslationResult {
-    const result = this.#translation;
-    const reason = this.#silence() || this.#masterRefusal() || this.#pasidRefusal(pasid) || this.#atsRefusal();
-    if (reason !== "") {
-      return result.withhold(page, reason);
-    }
-    const { stu } = (this.physfn ?? this).#registers;
-    const base = page - (page % 2 ** stu);
-    this.#fabric.translation(this, this.spoofRid ?? this.rid, pasid, base, flags | this.#trustBits(), result);
-    result.page = page;
-    if (result.status === "success" && (result.read || result.write)) {
-      result.host += page - base;
-      this.#take(result, pasid, stu);
-    }
-    if (result.status === "UR") {
-      this.#stopped = true;
-    }
-    return result;
-  }
-
-  /** Caches a Success; a range below the STU counts as UR. Source: PCIe 6.0 §10.2.3. */
-  #take(result: TranslationResult, pasid: number, stu: number): void {
-    if (result.sizeLog2 < 12 + stu) {
-      result.status = "UR";
-      result.fault = "translation smaller than the STU";
-      return;
-    }
-    if (pasid === NO_PASID) {
-      result.execute = false;
-      result.privileged = false;
-      result.global = false;
-    }
-    const time = this.#clock.now;
-    this.atc.insert(result, pasid, time);
-    result.cached = true;
-    const { page, host, sizeLog2, read, write, event } = result;
-    this.history.push({ page, pasid, host, sizeLog2, read, write, event, time });
-    if (this.#trace.active) {
-      const entries = this.atc.size;
-      this.#trace.emit("atc", { device: this.name, what: "fill", page, ...pasidField(pasid), entries }, event);
-    }
-  }
-
-  /** Why it cannot say anything at all; `""` = it can. */
-  #silence(): string {
-    if (!this.#plugged) {
-      return "unplugged";
-    }
-    if (this.resetting) {
-      return "in reset";
-    }
-    return this.#timer.retrying ? "not ready" : this.#vfRefusal();
-  }
-
-  #vfRefusal(): string {
-    return this.physfn?.virtualFunctions.disabled === true ? "VF Enable is 0" : "";
-  }
-
-  #masterRefusal(): string {
-    return this.obeys.busMaster ? this.#registers.masterRefusal : "";
-  }
-
-  #pasidRefusal(pasid: number): string {
-    if (pasid === NO_PASID || !this.obeys.pasidEnable) {
-      return "";
-    }
-    const registers = (this.physfn ?? this).#registers;
-    if (!registers.pasidEnabled) {
-      return "PASID Enable is 0";
-    }
-    return pasid < registers.pasidLimit ? "" : "the PASID is wider than the capability";
-  }
-
-  #atsRefusal(): string {
-    if (!this.obeys.enable) {
-      return "";
-    }
-    if (!this.#registers.atsEnabled) {
-      return "ATS Enable is 0";
-    }
-    return this.#stopped ? "ATS stopped by a UR" : "";
-  }
-
-  #trustBits(): number {
-    return (this.t ? REQUEST_T : 0) | (this.xt ? REQUEST_XT : 0);
   }
 
   #written(offset: number, size: number, before: number, after: number, started: number): void {
-    if (this.#registers.atsTurnedOn(offset, size, before, after)) {
-      this.#stopped = false;
+    const registers = this.#registers;
+    if (registers.atsTurnedOn(offset, size, before, after)) {
+      this.#gate.stopped = false;
       this.#clearAtc("ATS Enable 0 to 1");
     }
-    const pri = this.#registers.priChange(offset, size, before, after);
-    if (pri !== 0) {
-      this.#registers.setPriStopped(pri < 0);
+    if (this.choices.clearOnDisable && registers.atsTurnedOff(offset, size, before, after)) {
+      this.#clearAtc("ATS Enable 1 to 0");
     }
-    if (this.#registers.startsPriReset(offset, size, started)) {
+    const pri = registers.priChange(offset, size, before, after);
+    if (pri > 0) {
+      this.#pageRequests.enabled();
+    } else if (pri < 0) {
+      this.#pageRequests.disabled();
+    }
+    if (registers.startsPriReset(offset, size, started) && !registers.priEnabled) {
       this.#pageRequests.reset();
     }
-    const reset = this.#registers.startsReset(offset, size, before, after, started);
-    if (reset !== "") {
+    const reset = registers.startsReset(offset, size, before, after, started);
+    if (reset === "") {
+      this.interrupts.registersChanged();
+    } else {
       this.#beginReset(reset, reset === "d3hot-d0" ? RESET_TIMES.d3hotNs : this.#flrNs);
     }
     this.virtualFunctions.written(offset, size, before, after);
@@ -490,10 +473,12 @@ export class Endpoint implements Engine, PciFunction {
     this.#timer.begin(kind, ns);
     this.config.reset(RESET_EFFECTS[kind].registers);
     this.virtualFunctions.lost();
-    this.#stopped = false;
+    this.#gate.stopped = false;
     this.#pageRequests.reset();
+    this.interrupts.reset();
     this.#clearAtc("reset");
     this.#invalidates.dropAll("reset");
+    this.inFlight.dropAll("reset");
   }
 
   #clearAtc(reason: string): void {

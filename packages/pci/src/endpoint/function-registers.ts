@@ -12,6 +12,7 @@ const BUS_MASTER = 4;
 const ATS_CONTROL = 6;
 const PRI_CONTROL = 4;
 const PRI_STATUS = 6;
+const PRI_CAPACITY = 8;
 const PRI_ALLOCATION = 12;
 const PASID_CAPABILITY = 4;
 const PASID_CONTROL = 6;
@@ -29,6 +30,7 @@ const VF_MEMORY = 8;
 const RESPONSE_FAILURE = 1;
 const UNEXPECTED_INDEX = 2;
 const STOPPED = 0x100;
+const RESPONSE_PASID = 0x8000;
 const TRANSACTIONS_PENDING = 0x20;
 
 /** The registers by which a function steers its own requests, wherever its capabilities are. */
@@ -79,8 +81,23 @@ export class FunctionRegisters {
     return this.#ats !== 0 && (this.#config.read8(this.#ats + 4) & 0x40) !== 0;
   }
 
+  /** How many Invalidate Requests it can hold. */
+  get invalidateQueueDepth(): number {
+    return this.#ats === 0 ? 0 : this.#config.read8(this.#ats + 4) & 0x1f || 32;
+  }
+
   get pasidEnabled(): boolean {
     return this.#pasid !== 0 && (this.#config.read8(this.#pasid + PASID_CONTROL) & 1) !== 0;
+  }
+
+  /** Execute Permission Enable. */
+  get pasidExecute(): boolean {
+    return this.#pasid !== 0 && (this.#config.read8(this.#pasid + PASID_CONTROL) & 2) !== 0;
+  }
+
+  /** Privileged Mode Enable. */
+  get pasidPrivileged(): boolean {
+    return this.#pasid !== 0 && (this.#config.read8(this.#pasid + PASID_CONTROL) & 4) !== 0;
   }
 
   /** First PASID that does not fit. */
@@ -97,14 +114,30 @@ export class FunctionRegisters {
     return this.#pri === 0 || (this.#config.read16(this.#pri + PRI_STATUS) & (STOPPED | RESPONSE_FAILURE)) !== 0;
   }
 
-  /** Outstanding Page Request Allocation. */
+  /** Outstanding Page Request Allocation, at most the capacity. */
   get priAllocation(): number {
-    return this.#pri === 0 ? 0 : this.#config.read32(this.#pri + PRI_ALLOCATION);
+    const at = this.#pri;
+    return at === 0 ? 0 : Math.min(this.#config.read32(at + PRI_ALLOCATION), this.#config.read32(at + PRI_CAPACITY));
+  }
+
+  /** PRG Response PASID Required. */
+  get priResponsePasid(): boolean {
+    return this.#pri !== 0 && (this.#config.read16(this.#pri + PRI_STATUS) & RESPONSE_PASID) !== 0;
+  }
+
+  /** Response Failure is set. */
+  get priFailed(): boolean {
+    return this.#pri !== 0 && (this.#config.read16(this.#pri + PRI_STATUS) & RESPONSE_FAILURE) !== 0;
   }
 
   /** Whether a write turned ATS Enable on; the two values are those of a write's listener. */
   atsTurnedOn(offset: number, size: number, before: number, after: number): boolean {
     return this.#ats !== 0 && rose(this.#ats + ATS_CONTROL + 1, 0x80, offset, size, before, after);
+  }
+
+  /** Whether a write turned ATS Enable off. */
+  atsTurnedOff(offset: number, size: number, before: number, after: number): boolean {
+    return this.#ats !== 0 && rose(this.#ats + ATS_CONTROL + 1, 0x80, offset, size, after, before);
   }
 
   /** Whether a write turned PRI Enable on (1) or off (-1); 0 = neither. */

@@ -7,7 +7,7 @@ export interface Obeys {
   enable: boolean;
   /** Bus Master Enable: without it no memory request. */
   busMaster: boolean;
-  /** PASID Enable and the width of the PASID capability. */
+  /** PASID Enable, its Execute and Privileged bits, and the width of the PASID capability. */
   pasidEnable: boolean;
   /** PRI Enable and the allocation of outstanding page requests. */
   priEnable: boolean;
@@ -17,6 +17,8 @@ export interface Obeys {
   invalidations: boolean;
   /** Invalidate Requests are answered. When false the IOMMU waits in vain. */
   completions: boolean;
+  /** An Invalidate Completion leaves after the requests that used what it invalidates. When false it overtakes them. */
+  ordering: boolean;
 }
 
 /** A function that keeps every rule. */
@@ -29,5 +31,6 @@ export function honest(): Obeys {
     untranslatedOnly: true,
     invalidations: true,
     completions: true,
+    ordering: true,
   };
 }

@@ -1,5 +1,6 @@
 import type { Digest } from "@iommu-lab/core";
 import type { Delivery } from "../fabric/iommu-hardware.ts";
+import { NO_PASID } from "../fabric/request.ts";
 import type { FunctionRegisters } from "./function-registers.ts";
 
 const SUCCESS = 0;
@@ -15,6 +16,10 @@ export interface PageRequestOptions {
   readonly last: boolean;
   /** PRG Index, 0 … 511. */
   readonly groupIndex: number;
+  /** Execute Requested (with a PASID). */
+  readonly execute?: boolean;
+  /** Privileged Mode Requested (with a PASID). */
+  readonly privileged?: boolean;
 }
 
 /** What became of a Page Request; the response comes later, to the whole group. */
@@ -37,11 +42,25 @@ export interface PageResponse {
   readonly code: number;
 }
 
-/** The Page Request Interface of a function: credits, groups that wait, and what responses do. Source: PCIe 6.0 §10.4. */
+/** A group whose response has not come. */
+interface Group {
+  /** PASID of its requests. */
+  readonly pasid: number;
+  /** Its requests so far. */
+  count: number;
+  /** The request with L is out. */
+  closed: boolean;
+}
+
+/**
+ * The Page Request Interface of a function: credits, groups that wait, and what responses do. With Enable off it is stopped
+ * once nothing waits any more.
+ *
+ * Source: PCIe 6.0 §10.4, §10.5.2.
+ */
 export class PageRequests {
   readonly #registers: FunctionRegisters;
-  /** Group index → requests of it that wait for the response. */
-  readonly #groups = new Map<number, number>();
+  readonly #groups = new Map<number, Group>();
   readonly #responses: PageResponse[] = [];
   #outstanding = 0;
 
@@ -54,8 +73,13 @@ export class PageRequests {
     return this.#responses;
   }
 
-  /** Why a request cannot be sent; `""` = it can. */
-  refusal(obeys: boolean): string {
+  /** Requests that hold a credit. */
+  get outstanding(): number {
+    return this.#outstanding;
+  }
+
+  /** Why a request cannot be sent; `""` = it can. A stop marker needs no credit. */
+  refusal(pasid: number, options: PageRequestOptions, obeys: boolean): string {
     if (!obeys) {
       return "";
     }
@@ -65,44 +89,97 @@ export class PageRequests {
     if (this.#registers.priStopped) {
       return "the page request interface has stopped";
     }
-    return this.#outstanding < this.#registers.priAllocation ? "" : "no page request credit is left";
+    if (isStopMarker(options)) {
+      return pasid === NO_PASID ? "a stop marker needs a PASID" : "";
+    }
+    if (this.#outstanding >= this.#registers.priAllocation) {
+      return "no page request credit is left";
+    }
+    const group = this.#groups.get(options.groupIndex);
+    if (group?.closed === true) {
+      return "the group waits for its response";
+    }
+    return group !== undefined && group.pasid !== pasid ? "the group is of another PASID" : "";
   }
 
   /** A request left. */
-  sent(groupIndex: number): void {
+  sent(pasid: number, options: PageRequestOptions): void {
+    if (isStopMarker(options)) {
+      return;
+    }
     this.#outstanding += 1;
-    this.#groups.set(groupIndex, (this.#groups.get(groupIndex) ?? 0) + 1);
+    const group = this.#groups.get(options.groupIndex);
+    if (group === undefined) {
+      this.#groups.set(options.groupIndex, { pasid, count: 1, closed: options.last });
+    } else {
+      group.count += 1;
+      group.closed ||= options.last;
+    }
   }
 
-  /** A response came: it frees the group's credits; any code but Success and Invalid Request stops the interface. */
-  answered(_pasid: number, groupIndex: number, code: number): void {
-    const waiting = this.#groups.get(groupIndex);
-    if (waiting === undefined) {
+  /**
+   * A response came: it frees the group's credits; any code but Success and Invalid Request stops the interface, and what
+   * comes after that is ignored. A response that no group waits for sets the unexpected-index bit: an unknown index, a group
+   * that is still open, or one of another PASID where responses carry it.
+   */
+  answered(pasid: number, groupIndex: number, code: number): void {
+    if (this.#registers.priFailed) {
+      return;
+    }
+    const group = this.#groups.get(groupIndex);
+    if (group === undefined || !group.closed || (this.#registers.priResponsePasid && group.pasid !== pasid)) {
       this.#registers.noteUnexpectedIndex();
       return;
     }
     this.#groups.delete(groupIndex);
-    this.#outstanding -= waiting;
+    this.#outstanding -= group.count;
     this.#responses.push({ groupIndex, code });
     if (code !== SUCCESS && code !== INVALID_REQUEST) {
       this.#registers.failPri();
+    } else {
+      this.#settle();
     }
   }
 
-  /** PRI Reset, or a reset of the function: nothing waits any more. */
+  /** Enable went from 0 to 1. */
+  enabled(): void {
+    if (!this.#registers.priFailed) {
+      this.#registers.setPriStopped(false);
+    }
+  }
+
+  /** Enable went from 1 to 0: the interface stops when the last response is in. */
+  disabled(): void {
+    this.#settle();
+  }
+
+  /** PRI Reset, which counts with Enable off alone, or a reset of the function: nothing waits any more. */
   reset(): void {
     this.#groups.clear();
     this.#outstanding = 0;
     if (this.#registers.hasPri) {
       this.#registers.clearPri();
+      this.#settle();
     }
   }
 
   /** Writes what waits. */
   digest(into: Digest): void {
-    for (const [group, count] of this.#groups) {
-      into.number(group);
+    for (const [index, { pasid, count, closed }] of this.#groups) {
+      into.number(index * 2 + (closed ? 1 : 0));
+      into.number(pasid);
       into.number(count);
     }
   }
+
+  #settle(): void {
+    if (!this.#registers.priEnabled && this.#outstanding === 0) {
+      this.#registers.setPriStopped(true);
+    }
+  }
+}
+
+/** L without R and W: the last message of a PASID, which nobody answers. Source: PCIe 6.0 §10.4.1.2. */
+export function isStopMarker({ read, write, last }: PageRequestOptions): boolean {
+  return last && !read && !write;
 }

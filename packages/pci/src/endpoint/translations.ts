@@ -1,3 +1,5 @@
+import { REQUEST_EXECUTE, REQUEST_NO_WRITE, REQUEST_PRIVILEGED, REQUEST_SOURCE_CXL } from "../fabric/request.ts";
+
 /** What a Translation Request can ask besides a page. */
 export interface TranslationOptions {
   /** NW: write permission is not asked for. */
@@ -28,4 +30,14 @@ export interface PastTranslation {
   readonly event: number;
   /** Virtual time in ns at which it came. */
   readonly time: number;
+}
+
+/** The `REQUEST_` bits of what a request asks. */
+export function requestFlags(options: TranslationOptions): number {
+  return (
+    (options.noWrite === true ? REQUEST_NO_WRITE : 0) |
+    (options.sourceCxl === true ? REQUEST_SOURCE_CXL : 0) |
+    (options.execute === true ? REQUEST_EXECUTE : 0) |
+    (options.privileged === true ? REQUEST_PRIVILEGED : 0)
+  );
 }

@@ -2,11 +2,16 @@ import type { PhysicalMemory, Trace } from "@iommu-lab/core";
 import { InputError } from "@iommu-lab/core";
 import type { Endpoint } from "../endpoint/endpoint.ts";
 import type { PageRequestResult } from "../endpoint/page-requests.ts";
+import { COMPLETION_REDIRECT } from "./acs-control.ts";
+import { TlpCounters } from "./counters.ts";
+import { Hierarchy } from "./hierarchy.ts";
 import type { Delivery, IommuHardware, PageRequest, RootComplex, TranslateResult } from "./iommu-hardware.ts";
-import type { DmaResult, RequestStatus, TranslationResult } from "./outcome.ts";
+import type { MemoryTarget } from "./memory-target.ts";
+import { type DmaResult, type RequestStatus, type TranslationResult, completionOf } from "./outcome.ts";
 import type { Port } from "./port.ts";
-import { AT_TRANSLATION_REQUEST, NO_PASID, REQUEST_WRITE, type Rid, formatRid } from "./request.ts";
-import { tlpKind } from "./tlp-kind.ts";
+import { AT_MASK, AT_TRANSLATION_REQUEST, NO_PASID, REQUEST_WRITE, type Rid, formatRid } from "./request.ts";
+import { type RootPeerToPeer, Router } from "./router.ts";
+import { TlpTrace } from "./tlp-trace.ts";
 
 const PAGE = 4096;
 
@@ -23,8 +28,13 @@ interface ServedBy {
  * requester ID, then RAM or an interrupt doorbell. A request that passes changes bytes, whoever forged it.
  */
 export class Fabric implements RootComplex {
+  /** What it carried so far. */
+  readonly counters: TlpCounters = new TlpCounters();
   readonly #memory: PhysicalMemory;
   readonly #trace: Trace;
+  readonly #tlps: TlpTrace;
+  readonly #hierarchy = new Hierarchy();
+  readonly #router: Router;
   readonly #endpoints = new Map<Rid, Endpoint>();
   readonly #iommus: ServedBy[] = [];
   readonly #doorbells = new Map<number, DoorbellListener>();
@@ -32,6 +42,17 @@ export class Fabric implements RootComplex {
   constructor(memory: PhysicalMemory, trace: Trace) {
     this.#memory = memory;
     this.#trace = trace;
+    this.#tlps = new TlpTrace(trace);
+    this.#router = new Router(this.#hierarchy, trace);
+  }
+
+  /** What the root complex does with requests between its ports; `translated` at first. */
+  get rootPeerToPeer(): RootPeerToPeer {
+    return this.#router.rootPeerToPeer;
+  }
+
+  set rootPeerToPeer(rule: RootPeerToPeer) {
+    this.#router.rootPeerToPeer = rule;
   }
 
   /** Puts an IOMMU between the root complex and memory, for the requester IDs it serves. The first that serves counts. */
@@ -54,6 +75,20 @@ export class Fabric implements RootComplex {
       throw new InputError(`two functions at ${formatRid(endpoint.rid)}`);
     }
     this.#endpoints.set(endpoint.rid, endpoint);
+    this.#hierarchy.add(endpoint);
+  }
+
+  /** Takes an endpoint out: nothing reaches it any more. */
+  removeEndpoint(endpoint: Endpoint): void {
+    if (this.#endpoints.get(endpoint.rid) === endpoint) {
+      this.#endpoints.delete(endpoint.rid);
+      this.#hierarchy.remove(endpoint);
+    }
+  }
+
+  /** Base addresses of a function have sizes now: peers can reach its memory. */
+  memoryDeclared(endpoint: MemoryTarget): void {
+    this.#hierarchy.memoryDeclared(endpoint);
   }
 
   /** The endpoint with this requester ID. @throws InputError when there is none */
@@ -84,7 +119,7 @@ export class Fabric implements RootComplex {
    * @param into gets what became of it
    */
   access(
-    from: Endpoint,
+    from: MemoryTarget,
     rid: Rid,
     pasid: number,
     page: number,
@@ -94,23 +129,97 @@ export class Fabric implements RootComplex {
     into: DmaResult,
   ): void {
     into.reset();
-    const tlp = this.#sent(from.name, rid, pasid, page, offset, flags);
+    const tlp = this.#tlps.request(from.name, rid, pasid, page, offset, flags);
     into.event = tlp;
-    into.fault = violation(from.port, rid, flags);
-    if (into.fault === "") {
-      this.#judge(rid, pasid, page, offset, flags, value, into);
-      if (rid !== from.rid) {
-        into.value = undefined;
-      }
+    const route = this.#router.up(from, rid, pasid, page, offset, flags, tlp);
+    const isWrite = (flags & REQUEST_WRITE) !== 0;
+    if (route.end === "root") {
+      this.#judge(from, rid, pasid, page, offset, flags, value, into);
+    } else if (route.end === "peer") {
+      this.#turn(from, route.down, pasid, page, offset, flags, value, into);
     } else {
-      into.status = "acs";
+      into.status = route.end;
+      into.fault = route.rule;
     }
-    if (tlp !== 0) {
-      this.#trace.emit("tlp:result", { tlp, status: into.status }, tlp);
+    if (isWrite) {
+      this.counters.countPosted(into.status);
+    } else {
+      this.counters.countNonPosted(into.status);
+      if (rid !== from.rid) {
+        this.#completeElsewhere(rid, into);
+      }
+    }
+    this.#tlps.result(tlp, into.status);
+  }
+
+  /** A completion follows the requester ID in the request, whoever that is. */
+  #completeElsewhere(rid: Rid, into: DmaResult): void {
+    into.value = undefined;
+    if (completionOf(into.status) !== "none") {
+      this.#endpoints.get(rid)?.receiveUnexpectedCompletion();
     }
   }
 
-  #judge(rid: Rid, pasid: number, page: number, offset: number, flags: number, value: number, into: DmaResult): void {
+  /** A request turns towards a peer before any IOMMU sees it. @param down the port to go down, undefined = same device */
+  #turn(
+    from: MemoryTarget,
+    down: Port | undefined,
+    pasid: number,
+    page: number,
+    offset: number,
+    flags: number,
+    value: number,
+    into: DmaResult,
+  ): void {
+    const peer =
+      down === undefined ? this.#hierarchy.claimantInside(from, page) : this.#hierarchy.claimantBelow(down, page);
+    if (peer === undefined) {
+      into.status = "master-abort";
+    } else {
+      this.#reach(peer, down, pasid, page, offset, flags, value, into);
+    }
+  }
+
+  #reach(
+    peer: MemoryTarget,
+    top: Port | undefined,
+    pasid: number,
+    page: number,
+    offset: number,
+    flags: number,
+    value: number,
+    into: DmaResult,
+  ): void {
+    if (pasid !== NO_PASID && peer.port !== undefined && !this.#router.prefixPasses(peer, top)) {
+      into.status = "malformed";
+      into.fault = "End-End TLP prefix not supported";
+      return;
+    }
+    into.peer = peer.rid;
+    peer.receiveMemory(page, offset, flags, value, into);
+    this.#router.hop(into.event, peer.name, "reached", "");
+    const isRead = (flags & REQUEST_WRITE) === 0;
+    const redirects = peer.port !== undefined && (peer.port.acs.control & COMPLETION_REDIRECT) !== 0;
+    if (isRead && redirects && completionOf(into.status) !== "none") {
+      this.#router.hop(into.event, peer.port?.name ?? "", "redirected", "ACS P2P Completion Redirect");
+    }
+  }
+
+  #judge(
+    from: MemoryTarget,
+    rid: Rid,
+    pasid: number,
+    page: number,
+    offset: number,
+    flags: number,
+    value: number,
+    into: DmaResult,
+  ): void {
+    if (isReserved(flags)) {
+      into.status = "UR";
+      into.fault = "Address Type";
+      return;
+    }
     let host = page;
     const iommu = this.iommuOf(rid);
     if (iommu !== undefined) {
@@ -123,6 +232,19 @@ export class Fabric implements RootComplex {
       }
       host = answer.page;
     }
+    const peer = this.#hierarchy.claimant(host);
+    if (peer === undefined) {
+      this.#memoryAt(rid, host, offset, flags, value, into);
+    } else if (this.rootPeerToPeer === "none" && rootPortOf(from) !== rootPortOf(peer)) {
+      into.status = "UR";
+      into.fault = "the root complex does not route between its ports";
+    } else {
+      // The IOMMU has used the PASID up: what goes on is an address of the system.
+      this.#reach(peer, undefined, NO_PASID, host, offset, flags, value, into);
+    }
+  }
+
+  #memoryAt(rid: Rid, host: number, offset: number, flags: number, value: number, into: DmaResult): void {
     const address = host * PAGE + offset;
     const isWrite = (flags & REQUEST_WRITE) !== 0;
     const doorbell = this.#doorbells.get(host);
@@ -148,15 +270,16 @@ export class Fabric implements RootComplex {
    * @param flags the `REQUEST_` bits; AT is set here
    * @param into gets the completion; it goes to the function that `rid` names
    */
-  translation(from: Endpoint, rid: Rid, pasid: number, page: number, flags: number, into: TranslationResult): void {
+  translation(from: MemoryTarget, rid: Rid, pasid: number, page: number, flags: number, into: TranslationResult): void {
     const all = flags | AT_TRANSLATION_REQUEST;
     into.reset(page);
-    const tlp = this.#sent(from.name, rid, pasid, page, 0, all);
+    const tlp = this.#tlps.request(from.name, rid, pasid, page, 0, all);
     into.event = tlp;
-    into.fault = violation(from.port, rid, all);
+    const route = this.#router.up(from, rid, pasid, page, 0, all, tlp);
     const iommu = this.iommuOf(rid);
-    if (into.fault !== "") {
-      into.status = "acs";
+    if (route.end === "acs" || route.end === "malformed") {
+      into.status = route.end;
+      into.fault = route.rule;
     } else if (iommu === undefined) {
       into.status = "UR";
     } else {
@@ -168,35 +291,36 @@ export class Fabric implements RootComplex {
         copyTranslation(answer, into);
       }
     }
-    if (tlp !== 0) {
-      const { status, host, read, write } = into;
-      this.#trace.emit("tlp:result", { tlp, status, page: host, read, write }, tlp);
+    this.counters.countNonPosted(into.status);
+    if (rid !== from.rid && completionOf(into.status) !== "none") {
+      this.#endpoints.get(rid)?.receiveUnexpectedCompletion();
     }
+    this.#tlps.translated(tlp, into);
   }
 
   /** Carries a Page Request to the IOMMU that serves the requester ID. */
-  pageRequest(from: Endpoint, request: PageRequest): PageRequestResult {
+  pageRequest(from: MemoryTarget, request: PageRequest): PageRequestResult {
     const { rid, pasid, page } = request;
-    const event = this.#message("page-request", from.name, rid, pasid, page, undefined);
+    const event = this.#tlps.message("page-request", from.name, rid, pasid, page, undefined);
     const iommu = this.iommuOf(rid);
-    const blocked = violation(from.port, rid, 0) !== "";
+    const blocked = this.#router.stopsMessage(from, rid, pasid) !== "";
     const delivery: Delivery = blocked ? "lost" : iommu === undefined ? "UR" : "delivered";
     if (delivery === "delivered" && iommu !== undefined) {
-      this.#within(event, () => {
+      this.#tlps.within(event, () => {
         iommu.pageRequest(request);
       });
     }
-    this.#result(event, delivery);
+    this.#delivered(event, delivery);
     return { sent: true, reason: "", delivery, event };
   }
 
   /** Carries an Invalidate Completion back to the IOMMU that asked. */
-  invalidateCompletion(from: Endpoint, to: IommuHardware, itags: number, count: number, cause: number): void {
-    const event = this.#message("invalidate-completion", from.name, from.rid, NO_PASID, 0, cause);
-    this.#within(event, () => {
+  invalidateCompletion(from: MemoryTarget, to: IommuHardware, itags: number, count: number, cause: number): void {
+    const event = this.#tlps.message("invalidate-completion", from.name, from.rid, NO_PASID, 0, cause);
+    this.#tlps.within(event, () => {
       to.invalidateCompletion(from.rid, itags, count);
     });
-    this.#result(event, "delivered");
+    this.#delivered(event, "delivered");
   }
 
   sendInvalidate(
@@ -209,18 +333,23 @@ export class Fabric implements RootComplex {
     global: boolean,
     cause: number,
   ): Delivery {
-    const event = this.#message("invalidate-request", from.name, rid, pasid, page, cause);
+    const event = this.#tlps.message("invalidate-request", from.name, rid, pasid, page, cause);
     const target = this.#endpoints.get(rid);
     const delivery = target?.receiveInvalidate({ from, itag, pasid, page, sizeLog2, global, event }) ?? "UR";
-    this.#result(event, delivery);
+    this.#delivered(event, delivery);
     return delivery;
   }
 
   sendPageResponse(from: IommuHardware, rid: Rid, pasid: number, groupIndex: number, code: number): Delivery {
-    const event = this.#message("page-response", from.name, rid, pasid, 0, undefined);
+    const event = this.#tlps.message("page-response", from.name, rid, pasid, 0, undefined);
     const delivery = this.#endpoints.get(rid)?.receivePageResponse(pasid, groupIndex, code) ?? "UR";
-    this.#result(event, delivery);
+    this.#delivered(event, delivery);
     return delivery;
+  }
+
+  #delivered(event: number, delivery: Delivery): void {
+    this.counters.countMessage(delivery);
+    this.#tlps.result(event, delivery);
   }
 
   #ask(
@@ -242,52 +371,20 @@ export class Fabric implements RootComplex {
       this.#trace.leave();
     }
   }
-
-  #within(event: number, body: () => void): void {
-    if (event === 0) {
-      body();
-      return;
-    }
-    this.#trace.enter(event);
-    try {
-      body();
-    } finally {
-      this.#trace.leave();
-    }
-  }
-
-  #sent(from: string, rid: Rid, pasid: number, page: number, offset: number, flags: number): number {
-    if (!this.#trace.active) {
-      return 0;
-    }
-    const kind = tlpKind(flags);
-    return this.#trace.emit("tlp", { kind, rid, ...(pasid === NO_PASID ? {} : { pasid }), page, offset, from });
-  }
-
-  #message(kind: string, from: string, rid: Rid, pasid: number, page: number, cause: number | undefined): number {
-    if (!this.#trace.active) {
-      return 0;
-    }
-    const fields = { kind, rid, ...(pasid === NO_PASID ? {} : { pasid }), page, offset: 0, from };
-    return this.#trace.emit("tlp", fields, cause);
-  }
-
-  #result(tlp: number, status: string): void {
-    if (tlp !== 0) {
-      this.#trace.emit("tlp:result", { tlp, status }, tlp);
-    }
-  }
 }
 
-/** The first ACS check on the way up that stops the request; `""` = none. */
-function violation(first: Port | undefined, rid: Rid, flags: number): string {
-  for (let port = first; port !== undefined; port = port.upstream) {
-    const check = port.blocks(rid, flags);
-    if (check !== "") {
-      return check;
-    }
+/** AT=11 is reserved, and a Translation Request is always a read. Source: PCIe 6.0 §10.2.1. */
+function isReserved(flags: number): boolean {
+  const type = flags & AT_MASK;
+  return type === AT_MASK || type === AT_TRANSLATION_REQUEST;
+}
+
+function rootPortOf(target: MemoryTarget): Port | undefined {
+  let port = target.port;
+  while (port?.upstream !== undefined) {
+    port = port.upstream;
   }
-  return "";
+  return port;
 }
 
 function statusOf(answer: TranslateResult): RequestStatus {

@@ -91,6 +91,10 @@ export interface PageRequest {
   readonly last: boolean;
   /** 0 … 511. */
   readonly groupIndex: number;
+  /** Execute Requested of the PASID prefix. */
+  readonly execute?: boolean;
+  /** Privileged Mode Requested of the PASID prefix. */
+  readonly privileged?: boolean;
 }
 
 /** What the silicon of an IOMMU does, as the fabric sees it. MMIO and memory are its only other inputs. */

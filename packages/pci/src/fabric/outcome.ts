@@ -1,9 +1,26 @@
 /**
  * What became of a memory request: `success`; `UR` and `CA` as the completer answered (a posted write gets no answer on
- * the wire; then it is what the completer did with it); `acs` = a port blocked it; `master-abort` = nothing is at that
- * address.
+ * the wire; then it is what the completer did with it); `acs` = ACS blocked it, and a non-posted request got CA;
+ * `master-abort` = nothing is at that address, and a non-posted request got UR; `malformed` = a port could not read it and
+ * dropped it; `lost` = what it was sent to does not answer. After the last two no completion comes.
  */
-export type RequestStatus = "success" | "UR" | "CA" | "acs" | "master-abort";
+export type RequestStatus = "success" | "UR" | "CA" | "acs" | "master-abort" | "malformed" | "lost";
+
+/** The completion that a non-posted request with this outcome got. Source: PCIe 6.0 §2.2.9, §6.12.4. */
+export function completionOf(status: RequestStatus): "success" | "UR" | "CA" | "none" {
+  switch (status) {
+    case "success":
+      return "success";
+    case "UR":
+    case "master-abort":
+      return "UR";
+    case "CA":
+    case "acs":
+      return "CA";
+    default:
+      return "none";
+  }
+}
 
 /** What became of one memory access. One object per sender, reused: read it before the next request. */
 export class DmaResult {
@@ -13,6 +30,8 @@ export class DmaResult {
   status: RequestStatus = "success";
   /** The 4 bytes that a read brought back, unsigned. */
   value: number | undefined = undefined;
+  /** The function whose memory it reached; undefined = the root complex or nothing. */
+  peer: number | undefined = undefined;
   /** Name of the fault, `""` when there is none. */
   fault = "";
   /** Whether the fault was written where software can read it. */
@@ -27,6 +46,7 @@ export class DmaResult {
     this.sent = true;
     this.status = "success";
     this.value = undefined;
+    this.peer = undefined;
     this.fault = "";
     this.recorded = false;
     this.event = 0;

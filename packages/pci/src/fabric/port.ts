@@ -1,15 +1,20 @@
 import type { Digest } from "@iommu-lab/core";
 import type { ConfigSpace } from "../config-space/config-space.ts";
-import { EXT_CAP_ID_ACS } from "../config-space/extended-layouts.ts";
+import { CAP_ID_EXP } from "../config-space/standard-layouts.ts";
+import { AcsControl, SOURCE_VALIDATION, TRANSLATION_BLOCKING } from "./acs-control.ts";
+import { windowsHold } from "./address-window.ts";
 import { RESET_EFFECTS, type ResetKind } from "../reset/reset-kind.ts";
+import { AER_ERROR, ErrorLog } from "./error-log.ts";
 import type { PciFunction } from "./pci-function.ts";
 import { AT_MASK, AT_UNTRANSLATED, type Rid } from "./request.ts";
+import type { TlpHeader } from "./tlp-header.ts";
 
-const ACS_CONTROL = 6;
-const SOURCE_VALIDATION = 1;
-const TRANSLATION_BLOCKING = 2;
 const SECONDARY_BUS = 0x19;
 const SUBORDINATE_BUS = 0x1a;
+const SECONDARY_STATUS = 0x1e;
+const SIGNALED_TARGET_ABORT = 0x800;
+/** Link Capabilities bits 31:24. */
+const PORT_NUMBER = 0xf;
 
 /** Which side of what a port is. */
 export type PortKind = "root" | "upstream" | "downstream";
@@ -30,7 +35,7 @@ export interface PortInit {
   readonly externalFacing: boolean;
 }
 
-/** A root port or a port of a switch, as requests from below pass it. */
+/** A root port or a port of a switch, as requests pass it. */
 export class Port implements PciFunction {
   readonly rid: Rid;
   readonly name: string;
@@ -41,7 +46,11 @@ export class Port implements PciFunction {
   readonly upstream: Port | undefined;
   /** Firmware marks it as leading out of the box. */
   readonly externalFacing: boolean;
-  readonly #acs: number;
+  /** Its ACS registers; an upstream port has no say in what comes from below. */
+  readonly acs: AcsControl;
+  /** Where it notes errors. */
+  readonly errors: ErrorLog;
+  readonly #pcie: number;
   #resetting = false;
 
   constructor(init: PortInit) {
@@ -51,7 +60,14 @@ export class Port implements PciFunction {
     this.kind = init.kind;
     this.upstream = init.upstream;
     this.externalFacing = init.externalFacing;
-    this.#acs = init.kind === "upstream" ? 0 : init.config.findExtendedCapability(EXT_CAP_ID_ACS);
+    this.acs = new AcsControl(init.config);
+    this.errors = new ErrorLog(init.config);
+    this.#pcie = init.config.findCapability(CAP_ID_EXP);
+  }
+
+  /** Port Number of Link Capabilities: its bit in the egress vectors of other ports. */
+  get portNumber(): number {
+    return this.#pcie === 0 ? 0 : this.config.read8(this.#pcie + PORT_NUMBER);
   }
 
   /**
@@ -61,10 +77,10 @@ export class Port implements PciFunction {
    * Source: PCIe 6.0 §6.12.1.1, roles of the bits as Linux and lspci know them; exact wording unconfirmed.
    */
   blocks(rid: Rid, flags: number): string {
-    if (this.#acs === 0) {
+    if (this.kind === "upstream") {
       return "";
     }
-    const control = this.config.read16(this.#acs + ACS_CONTROL);
+    const { control } = this.acs;
     if ((control & SOURCE_VALIDATION) !== 0) {
       const bus = rid >>> 8;
       if (bus < this.config.read8(SECONDARY_BUS) || bus > this.config.read8(SUBORDINATE_BUS)) {
@@ -75,6 +91,23 @@ export class Port implements PciFunction {
       return "ACS Translation Blocking";
     }
     return "";
+  }
+
+  /** Whether its memory windows hold this page, so that a request for it belongs below. */
+  leadsTo(page: number): boolean {
+    return windowsHold(this.config, page);
+  }
+
+  /**
+   * Notes an ACS violation. A non-posted request gets CA, which the port itself signals.
+   *
+   * Source: PCIe 6.0 §6.12.4; exact wording unconfirmed.
+   */
+  noteViolation(header: TlpHeader, prefix: number, posted: boolean): void {
+    if (!posted) {
+      this.config.poke16(SECONDARY_STATUS, this.config.read16(SECONDARY_STATUS) | SIGNALED_TARGET_ABORT);
+    }
+    this.errors.note(AER_ERROR.acsViolation, header, prefix);
   }
 
   /** Whether a reset above holds it: it does not answer. */

@@ -186,8 +186,17 @@ describe("DMA with ATS", () => {
     const machine = mapped();
     machine.setAts(true);
     machine.nic.translationRequest(PAGE, NO_PASID, { sourceCxl: true });
-    machine.nic.translationRequest(PAGE, NO_PASID, { execute: true, privileged: true });
-    expect(machine.iommu.seen.map(({ flags }) => flags)).toEqual([1 | REQUEST_SOURCE_CXL, 1 | 0x10 | 0x20]);
+    const control = machine.nic.config.findExtendedCapability(0x1b) + 6;
+    machine.nic.writeConfig(control, 2, 1);
+    const both = { execute: true, privileged: true };
+    expect(machine.nic.translationRequest(PAGE, 1, both).reason).toBe("Execute Permission Enable is 0");
+    machine.nic.writeConfig(control, 2, 3);
+    expect(machine.nic.translationRequest(PAGE, 1, both).reason).toBe("Privileged Mode Enable is 0");
+    machine.nic.writeConfig(control, 2, 7);
+    machine.nic.translationRequest(PAGE, 1, both);
+    // Without a PASID prefix there is no place for them.
+    machine.nic.translationRequest(PAGE, NO_PASID, both);
+    expect(machine.iommu.seen.map(({ flags }) => flags)).toEqual([1 | REQUEST_SOURCE_CXL, 1 | 0x10 | 0x20, 1]);
   });
 
   test("Global means something with a PASID alone", () => {
