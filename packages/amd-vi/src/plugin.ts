@@ -1,5 +1,17 @@
 import type { KernelProfile, Op, PlatformHost, Plugin, Token } from "@iommu-lab/core";
-import { BOOT, CLOCK, IOMMU_CORE, InputError, KERNEL, MEMORY, MMIO, SCHEDULER, TRACE, token } from "@iommu-lab/core";
+import {
+  BOOT,
+  CLOCK,
+  IOMMU_CORE,
+  InputError,
+  KERNEL,
+  MEMORY,
+  MMIO,
+  SCHEDULER,
+  TRACE,
+  strategyOf,
+  token,
+} from "@iommu-lab/core";
 import type { AtsPolicy, Rid } from "@iommu-lab/pci";
 import { FABRIC, TOPOLOGY } from "@iommu-lab/pci";
 import { parseCommandLine } from "./driver/command-line.ts";
@@ -166,6 +178,7 @@ function describe({ options, base, efr, efr2, devices }: UnitPlan): UnitDescript
 
 function* boot(host: PlatformHost, plans: readonly UnitPlan[]): Op<void> {
   const kernel = host.get(KERNEL);
+  strategyOf(kernel, { "linux-7.2": true }, "amd-vi");
   const commandLine = parseCommandLine(kernel);
   const policy = atsPolicyOf(kernel);
   if (commandLine.off) {

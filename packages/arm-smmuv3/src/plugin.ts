@@ -5,6 +5,7 @@ import {
   InputError,
   IOMMU_CORE,
   KERNEL,
+  strategyOf,
   MEMORY,
   MMIO,
   SCHEDULER,
@@ -169,6 +170,7 @@ function buildHardware(host: PlatformHost, options: Smmuv3Options): Smmu {
 }
 
 function buildDriver(host: PlatformHost, options: Smmuv3Options): ArmSmmuV3Driver {
+  strategyOf(host.get(KERNEL), { "linux-7.2": true }, "arm-smmuv3");
   const driver = new ArmSmmuV3Driver(
     [
       {

@@ -15,7 +15,9 @@ export {
 export { type DeviceDriver, type DeviceIommu, Device } from "./iommu/device.ts";
 export { type GroupDevice, Group } from "./iommu/group.ts";
 export { type LifecycleHooks } from "./iommu/hooks.ts";
-export { type KernelConfig, type KernelOptions, type KernelProfile, kernels, linux } from "./iommu/profile.ts";
+export { type KernelConfig, type KernelOptions, type KernelProfile, linux } from "./iommu/profile.ts";
+export { type CoreRules, kernels } from "./iommu/rules.ts";
+export { strategyOf } from "./iommu/strategy.ts";
 export type {
   BusDevice,
   Domain,
@@ -28,7 +30,7 @@ export type {
   ReservedRegion,
 } from "./iommu/types.ts";
 export { IommuCore } from "./iommu/core.ts";
-export { DmaApi } from "./iommu/dma-api.ts";
+export { DmaApi, type DmaApiOptions } from "./iommu/dma-api.ts";
 export { Process } from "./iommu/process.ts";
 export type { DecodedLayout, LayoutCodec, LayoutFields, LayoutValue } from "./layout/codec.ts";
 export { type Field, type Layout, decodeFields, encodeFields, getField, setField } from "./layout/fields.ts";

@@ -116,6 +116,10 @@ export function* setGroupDomain(state: CoreState, group: Group, domain: Domain, 
   if (group.domain === domain) {
     return;
   }
+  if (state.rules.flows === "6.1") {
+    yield* attachEach(state, group, domain, options.via);
+    return;
+  }
   if (group.recoveryCount > 0 && !options.mustSucceed) {
     throw new Failure("EBUSY", `a member of group ${group.id} is being reset`);
   }
@@ -129,7 +133,7 @@ export function* setGroupDomain(state: CoreState, group: Group, domain: Domain, 
     } catch (error) {
       failure = errnoOf(error);
       if (!options.mustSucceed) {
-        yield* revert(state, group, index, domain, options.via);
+        yield* revert(state, group, state.rules.revertFailing ? index + 1 : index, domain, options.via);
         throw failure;
       }
     }
@@ -138,6 +142,14 @@ export function* setGroupDomain(state: CoreState, group: Group, domain: Domain, 
   if (failure !== undefined) {
     throw failure;
   }
+}
+
+/** Attaches each member until one fails; nothing is attached back. Source: Linux 6.1 `__iommu_group_set_domain()`. */
+function* attachEach(state: CoreState, group: Group, domain: Domain, via: string): Op<void> {
+  for (const { device } of group.members) {
+    yield* attachDevice(state, device, domain, group.domain, via);
+  }
+  group.domain = domain;
 }
 
 /** Attaches the members before `end` back to the group's domain. A device probed for the first time has none. */
@@ -173,6 +185,10 @@ export function* setGroupDomainNoFail(state: CoreState, group: Group, domain: Do
  */
 export function* deferredAttach(state: CoreState, device: Device, domain: Domain): Op<void> {
   if (device.iommu?.attachDeferred !== true) {
+    return;
+  }
+  if (!state.rules.lockedDeferredAttach) {
+    yield* attachDevice(state, device, domain, undefined, "deferred");
     return;
   }
   const group = groupOf(device);

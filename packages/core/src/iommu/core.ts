@@ -4,15 +4,17 @@ import { Lock, withLock } from "../sim/lock.ts";
 import type { Op } from "../sim/op.ts";
 import type { Trace } from "../sim/trace.ts";
 import { blockingDomain, deferredAttach, setGroupDomain, setGroupDomainNoFail } from "./attach.ts";
-import { storeType } from "./default-domain.ts";
+import { storeType, typeOfWord } from "./default-domain.ts";
 import { Device } from "./device.ts";
 import { DmaApi } from "./dma-api.ts";
 import type { Group } from "./group.ts";
 import type { LifecycleHooks } from "./hooks.ts";
+import { attachByUser61, probeAddedDevice61, probeBus61, releaseDevice61, storeType61 } from "./linux-6-1.ts";
 import { claimDevice, claimGroup, releaseDevice, releaseGroup, unuseDefaultDomain, useDefaultDomain } from "./owner.ts";
 import { attachPasid, detachPasid, replacePasid } from "./pasid.ts";
 import { deinitDevice, probeAddedDevice, probeBus, setByCore } from "./probe.ts";
 import type { KernelProfile } from "./profile.ts";
+import { type CoreRules, coreRules } from "./rules.ts";
 import { resetDone, resetPrepare } from "./reset.ts";
 import type { CoreState } from "./state.ts";
 import { errnoOf, groupOf, iommuOf } from "./state.ts";
@@ -36,6 +38,7 @@ export class IommuCore {
     this.kernel = kernel;
     this.#state = {
       kernel,
+      rules: coreRules(kernel.id),
       trace,
       hooks,
       devices: [],
@@ -44,7 +47,15 @@ export class IommuCore {
       probeLock: new Lock("iommu_probe_device_lock"),
       nextDevice: 1,
     };
-    this.dma = new DmaApi((device, domain) => deferredAttach(this.#state, device, domain));
+    this.dma = new DmaApi({
+      beforeMap: (device, domain) => deferredAttach(this.#state, device, domain),
+      msiWithoutWindow: this.#state.rules.msiWithoutWindow,
+    });
+  }
+
+  /** Which of the kernel's rules differ from other versions. */
+  get rules(): CoreRules {
+    return this.#state.rules;
   }
 
   /** All devices the bus has added, in that order. */
@@ -82,11 +93,13 @@ export class IommuCore {
   *registerDriver(driver: IommuDriver): Op<void> {
     this.#state.driver = driver;
     try {
-      yield* probeBus(this.#state, driver);
+      if (!this.#waitsForBind(driver)) {
+        yield* this.#is61 ? probeBus61(this.#state, driver) : probeBus(this.#state, driver);
+      }
     } catch (error) {
       const failure = errnoOf(error);
       for (const device of this.#state.devices) {
-        yield* deinitDevice(this.#state, device);
+        yield* this.#release(device);
       }
       this.#state.driver = undefined;
       throw failure;
@@ -98,9 +111,10 @@ export class IommuCore {
     const device = new Device(this.#state.nextDevice, bus);
     this.#state.nextDevice += 1;
     this.#state.devices.push(device);
-    if (this.#state.driver !== undefined) {
+    const { driver } = this.#state;
+    if (driver !== undefined && !this.#waitsForBind(driver)) {
       try {
-        yield* probeAddedDevice(this.#state, device, this.#state.driver);
+        yield* this.#probeAdded(device, driver);
       } catch (error) {
         errnoOf(error);
       }
@@ -110,16 +124,36 @@ export class IommuCore {
 
   /** The device leaves (`iommu_release_device()`). */
   *removeDevice(device: Device): Op<void> {
-    yield* deinitDevice(this.#state, device);
+    yield* this.#release(device);
     const index = this.#state.devices.indexOf(device);
     if (index >= 0) {
       this.#state.devices.splice(index, 1);
     }
   }
 
+  /**
+   * A driver starts to bind and the bus configures the device's DMA: 6.1 and 6.12 probe a device behind an IOMMU that
+   * firmware describes only now. As in the kernel no errno but EPROBE_DEFER comes out of it.
+   *
+   * Source: Linux 6.12 `acpi_iommu_configure_id()`, `of_iommu_configure()`.
+   */
+  *probeAtBind(device: Device): Op<void> {
+    const { driver } = this.#state;
+    if (driver === undefined || !this.#waitsForBind(driver) || device.group !== undefined) {
+      return;
+    }
+    try {
+      yield* this.#probeAdded(device, driver);
+    } catch (error) {
+      if (errnoOf(error).errno === "EPROBE_DEFER") {
+        throw error;
+      }
+    }
+  }
+
   /** A driver that uses the DMA API binds. @throws KernelError EPROBE_DEFER, EBUSY */
   useDefaultDomain(device: Device): Op<void> {
-    return useDefaultDomain(device);
+    return useDefaultDomain(this.#state, device);
   }
 
   /** It unbinds. */
@@ -128,8 +162,9 @@ export class IommuCore {
   }
 
   /** A write to sysfs `type`: `identity`, `DMA`, `DMA-FQ`, `auto`. @throws KernelError EINVAL, EPERM, EBUSY */
-  storeType(group: Group, value: string): Op<void> {
-    return storeType(this.#state, group, value);
+  *storeType(group: Group, value: string): Op<void> {
+    const target = typeOfWord(group, value);
+    yield* this.#is61 ? storeType61(this.#state, group, target) : storeType(this.#state, group, target);
   }
 
   /** A user takes a group. @throws KernelError EPERM, EBUSY, EINVAL */
@@ -158,7 +193,25 @@ export class IommuCore {
    * @throws KernelError EBUSY when it is neither on its default nor on the blocking domain, EINVAL for a foreign domain
    */
   *attachGroup(domain: Domain, group: Group): Op<void> {
-    yield* withLock(group.mutex, () => this.#attachByUser(domain, group));
+    yield* withLock(group.mutex, () =>
+      this.#is61 ? attachByUser61(this.#state, domain, group) : this.#attachByUser(domain, group),
+    );
+  }
+
+  get #is61(): boolean {
+    return this.#state.rules.flows === "6.1";
+  }
+
+  #waitsForBind(driver: IommuDriver): boolean {
+    return this.#state.rules.firmwareProbe === "driver-bind" && driver.firmwareDescribed === true;
+  }
+
+  #probeAdded(device: Device, driver: IommuDriver): Op<void> {
+    return this.#is61 ? probeAddedDevice61(this.#state, device, driver) : probeAddedDevice(this.#state, device, driver);
+  }
+
+  #release(device: Device): Op<void> {
+    return this.#is61 ? releaseDevice61(this.#state, device) : deinitDevice(this.#state, device);
   }
 
   *#attachByUser(domain: Domain, group: Group): Op<void> {

@@ -41,7 +41,7 @@ function chosenPassthrough(parameters: ReadonlyMap<string, string>): boolean | u
  *
  * Source: Linux 7.2 `iommu_subsys_init()`, `iommu_set_def_domain_type()`, `iommu_dma_setup()`.
  */
-function globalDefaultType(state: CoreState, device: Device): DefaultType {
+export function globalDefaultType(state: CoreState, device: Device): DefaultType {
   const { parameters, config } = state.kernel;
   const built = config.defaultDomain === "IDENTITY" && parameters.get("mem_encrypt") !== "on";
   if (chosenPassthrough(parameters) ?? built) {
@@ -85,6 +85,15 @@ function groupType(state: CoreState, group: Group, target: DefaultType | undefin
 
 function isDefaultType(type: DomainType | undefined): type is DefaultType {
   return type === "IDENTITY" || type === "DMA" || type === "DMA-FQ";
+}
+
+/** What one device needs: DMA when it is untrusted, else its driver's wish. Source: Linux 6.1 `iommu_get_def_domain_type()`. */
+export function deviceWish(device: Device): DefaultType | undefined {
+  if (device.bus.untrusted) {
+    return "DMA";
+  }
+  const wish = iommuOf(device).driver.defaultDomainType?.(device);
+  return isDefaultType(wish) ? wish : undefined;
 }
 
 /** What the drivers of the members insist on; of two different wishes IDENTITY wins, else the first. */
@@ -133,23 +142,23 @@ function firstDevice(group: Group): Device {
 function allocDefault(state: CoreState, group: Group, type: DefaultType | undefined): Domain {
   const device = firstDevice(group);
   if (type !== undefined) {
-    return allocType(group, device, type);
+    return allocType(state, group, device, type);
   }
   const usual = globalDefaultType(state, device);
   try {
-    return allocType(group, device, usual);
+    return allocType(state, group, device, usual);
   } catch (error) {
     const { message } = errnoOf(error);
     if (usual === "DMA") {
       throw new KernelError("EINVAL", `no default domain for group ${group.id}: ${message}`);
     }
-    const domain = allocType(group, device, "DMA");
+    const domain = allocType(state, group, device, "DMA");
     warn(state, "iommu_group_alloc_default_domain", `no ${usual} domain for group ${group.id}: falling back to DMA`);
     return domain;
   }
 }
 
-function allocType(group: Group, device: Device, type: DefaultType): Domain {
+function allocType(state: CoreState, group: Group, device: Device, type: DefaultType): Domain {
   if (group.defaultDomain?.type === type) {
     return group.defaultDomain;
   }
@@ -160,7 +169,7 @@ function allocType(group: Group, device: Device, type: DefaultType): Domain {
     }
     return driver.identity;
   }
-  if (maxPasids > 0) {
+  if (maxPasids > 0 && state.rules.pasidDefaultDomain) {
     try {
       return driver.allocPaging(device, { type, pasid: true });
     } catch (error) {
@@ -189,7 +198,7 @@ export function* setupDefaultDomain(state: CoreState, group: Group, target: Defa
   let directFailed = false;
   for (const { device } of group.members) {
     try {
-      yield* mapDirectRegions(device, domain);
+      yield* mapDirectRegions(state, device, domain);
     } catch (error) {
       warn(state, "iommu_setup_default_domain", `direct mappings of ${device.name}: ${errnoOf(error).message}`);
       directFailed = true;
@@ -219,7 +228,8 @@ export function* setupDefaultDomain(state: CoreState, group: Group, target: Defa
   freeDomain(old);
 }
 
-function setDefault(state: CoreState, group: Group, domain: Domain): void {
+/** The group's default domain is another one now. */
+export function setDefault(state: CoreState, group: Group, domain: Domain): void {
   group.defaultDomain = domain;
   if (state.trace.active) {
     state.trace.emit("group:default-domain", {
@@ -242,7 +252,7 @@ function restoreDefault(state: CoreState, group: Group, old: Domain | undefined)
 function* mapAgain(state: CoreState, group: Group, domain: Domain, old: Domain | undefined): Op<void> {
   for (const { device } of group.members) {
     try {
-      yield* mapDirectRegions(device, domain);
+      yield* mapDirectRegions(state, device, domain);
     } catch (error) {
       const failure = errnoOf(error);
       if (old !== undefined) {
@@ -271,21 +281,28 @@ const sysfsTypes: ReadonlyMap<string, DefaultType | "auto"> = new Map([
 ] as const);
 
 /**
- * A write to a group's sysfs `type` file.
+ * The word written to a group's sysfs `type` file; undefined = `auto`.
  *
- * Source: Linux 7.2 `iommu_group_store_type()`.
- *
- * @param value `identity`, `DMA`, `DMA-FQ`, `auto`
- * @throws KernelError EINVAL for another word or a group without default domain, EPERM while a driver is bound, EBUSY
- * while a member is staged for reset
+ * @throws KernelError EINVAL for another word or a group without default domain
  */
-export function* storeType(state: CoreState, group: Group, value: string): Op<void> {
+export function typeOfWord(group: Group, value: string): DefaultType | undefined {
   const wanted = sysfsTypes.get(value);
   if (group.defaultDomain === undefined || wanted === undefined) {
     throw new KernelError("EINVAL", `type ${JSON.stringify(value)} of group ${group.id}`);
   }
+  return wanted === "auto" ? undefined : wanted;
+}
+
+/**
+ * A write to a group's sysfs `type` file.
+ *
+ * Source: Linux 7.2 `iommu_group_store_type()`.
+ *
+ * @throws KernelError EPERM while a driver is bound, EBUSY while a member is staged for reset
+ */
+export function* storeType(state: CoreState, group: Group, target: DefaultType | undefined): Op<void> {
   yield* withLock(group.mutex, function* () {
-    if (wanted === "DMA-FQ" && group.defaultDomain?.type === "DMA") {
+    if (target === "DMA-FQ" && group.defaultDomain?.type === "DMA") {
       // A flush queue is brought up on the live domain; nothing is attached again.
       group.defaultDomain.type = "DMA-FQ";
       return;
@@ -293,6 +310,6 @@ export function* storeType(state: CoreState, group: Group, value: string): Op<vo
     if (group.members.length === 0 || group.ownerCount > 0) {
       throw new KernelError("EPERM", `group ${group.id} is in use`);
     }
-    yield* setupDefaultDomain(state, group, wanted === "auto" ? undefined : wanted);
+    yield* setupDefaultDomain(state, group, target);
   });
 }

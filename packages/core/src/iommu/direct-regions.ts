@@ -1,35 +1,45 @@
 import type { Op } from "../sim/op.ts";
 import type { Device } from "./device.ts";
+import type { CoreState } from "./state.ts";
 import { iommuOf } from "./state.ts";
-import type { Domain } from "./types.ts";
+import type { Domain, ReservedRegion } from "./types.ts";
 
 /**
  * Maps a device's direct regions 1:1 into a domain of the DMA API and remembers that it has any. Pages mapped already
  * (by another member) are skipped; other domain types get no mappings.
  *
- * Source: Linux 7.2 `iommu_create_device_direct_mappings()`.
+ * Source: Linux 7.2 `iommu_create_device_direct_mappings()`; 6.12 and 6.1 flush the whole domain at the end.
  */
-export function* mapDirectRegions(device: Device, domain: Domain): Op<void> {
+export function* mapDirectRegions(state: CoreState, device: Device, domain: Domain): Op<void> {
+  const { rules } = state;
   const iommu = iommuOf(device);
-  for (const region of iommu.driver.reservedRegions(device)) {
+  const regions = iommu.driver.reservedRegions(device);
+  const isDma = domain.type === "DMA" || domain.type === "DMA-FQ";
+  for (const region of regions) {
     if (region.type === "direct") {
-      iommu.requireDirect = true;
+      iommu.requireDirect = rules.requireDirect;
     }
-    if (region.type !== "direct" && region.type !== "direct-relaxable") {
-      continue;
+    const mapped = region.type === "direct" || region.type === "direct-relaxable";
+    if (mapped && isDma) {
+      yield* mapRegion(domain, region);
     }
-    if (domain.type !== "DMA" && domain.type !== "DMA-FQ") {
-      continue;
-    }
-    let start = region.page;
-    for (let page = region.page; page <= region.page + region.count; page += 1) {
-      const end = page === region.page + region.count;
-      if (end || domain.lookup?.(page) !== undefined) {
-        if (page > start && domain.map !== undefined) {
-          yield* domain.map(start, start, page - start, region.prot);
-        }
-        start = page + 1;
+  }
+  const flush =
+    rules.flushAfterDirect === "always" || (rules.flushAfterDirect === "when-regions" && regions.length > 0);
+  if (flush && isDma && domain.flushAll !== undefined) {
+    yield* domain.flushAll();
+  }
+}
+
+function* mapRegion(domain: Domain, region: ReservedRegion): Op<void> {
+  let start = region.page;
+  for (let page = region.page; page <= region.page + region.count; page += 1) {
+    const end = page === region.page + region.count;
+    if (end || domain.lookup?.(page) !== undefined) {
+      if (page > start && domain.map !== undefined) {
+        yield* domain.map(start, start, page - start, region.prot);
       }
+      start = page + 1;
     }
   }
 }

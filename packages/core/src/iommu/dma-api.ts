@@ -91,6 +91,14 @@ function alignDown(page: number, align: number): number {
 /** PCI devices are given 32-bit addresses first. Source: Linux 7.2 `iommu_dma_alloc_iova()`. */
 const LIMIT_32BIT = 2 ** 20;
 
+/** How the DMA API of a kernel works. */
+export interface DmaApiOptions {
+  /** Runs before each mapping: attaches a device whose attach was put off. */
+  readonly beforeMap?: (device: Device, domain: Domain) => Op<void>;
+  /** What an MSI gets whose domain can map no doorbell. Default: it is refused. */
+  readonly msiWithoutWindow?: "refused" | "silent";
+}
+
 /**
  * What a driver calls to make memory reachable for its device. Addresses come from the top of the lower 4 GiB down, as
  * the kernel's allocator gives them. With an IDENTITY default domain nothing is mapped and the address is the physical
@@ -99,11 +107,10 @@ const LIMIT_32BIT = 2 ** 20;
 export class DmaApi {
   /** Lives and dies with the domain. */
   readonly #spaces = new WeakMap<Domain, IovaSpace>();
-  readonly #beforeMap: ((device: Device, domain: Domain) => Op<void>) | undefined;
+  readonly #options: DmaApiOptions;
 
-  /** @param beforeMap runs before each mapping: attaches a device whose attach was put off */
-  constructor(beforeMap?: (device: Device, domain: Domain) => Op<void>) {
-    this.#beforeMap = beforeMap;
+  constructor(options: DmaApiOptions = {}) {
+    this.#options = options;
   }
 
   /**
@@ -122,8 +129,8 @@ export class DmaApi {
     if (domain.type === "IDENTITY" || domain.map === undefined) {
       return page;
     }
-    if (this.#beforeMap !== undefined) {
-      yield* this.#beforeMap(device, domain);
+    if (this.#options.beforeMap !== undefined) {
+      yield* this.#options.beforeMap(device, domain);
     }
     return yield* this.#mapAnywhere(groupOf(device), domain, page, count, prot);
   }
@@ -145,8 +152,8 @@ export class DmaApi {
    *
    * @param doorbell host page number of the doorbell
    * @returns the page number to put into the message
-   * @throws KernelError EOPNOTSUPP when the RID's domain cannot map it (BLOCKED, or a user's domain without a window),
-   * ENOMEM when it could but does not
+   * @throws KernelError EOPNOTSUPP when the RID's domain cannot map it (BLOCKED, or a user's domain without a window;
+   * 6.12 and 6.1 give the physical page instead, which nobody maps), ENOMEM when it could but does not
    */
   *prepareMsi(device: Device, doorbell: number): Op<number> {
     const { group } = device;
@@ -167,6 +174,9 @@ export class DmaApi {
       return doorbell;
     }
     if (domain.type !== "DMA" && domain.type !== "DMA-FQ") {
+      if (this.#options.msiWithoutWindow === "silent") {
+        return doorbell;
+      }
       throw new KernelError("EOPNOTSUPP", `group ${group.id} is on ${domain.type}: an MSI cannot be allocated`);
     }
     const space = this.#space(group, domain);

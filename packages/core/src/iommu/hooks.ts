@@ -19,6 +19,8 @@ export interface LifecycleHooks {
   attach?(device: Device, domain: Domain, old: Domain | undefined): void;
   /** Before a PASID is set or removed (`domain` = BLOCKED). */
   setPasid?(device: Device, pasid: Pasid, domain: Domain, old: Domain | undefined): void;
+  /** Before a PASID is taken away where no BLOCKED domain does it (6.12). */
+  removePasid?(device: Device, pasid: Pasid, domain: Domain): void;
   /** Before a driver binds; after `use_default_domain`. */
   bind?(device: Device): void;
   /** After a driver was unbound. */

@@ -14,22 +14,30 @@ import { groupOf, warn } from "./state.ts";
  *
  * @throws KernelError EPROBE_DEFER without a default domain, EBUSY when the group is owned or off its default domain
  */
-export function* useDefaultDomain(device: Device): Op<void> {
+export function* useDefaultDomain(state: CoreState, device: Device): Op<void> {
   const { group } = device;
   if (group === undefined) {
     return;
   }
   // eslint-disable-next-line require-yield
   yield* withLock(group.mutex, function* () {
-    if (group.defaultDomain === undefined) {
+    if (group.defaultDomain === undefined && state.rules.deferWithoutDefault) {
       throw new KernelError("EPROBE_DEFER", `group ${group.id} has no default domain yet`);
     }
-    const moved = group.domain !== group.defaultDomain || group.owner !== undefined || group.pasids.size > 0;
+    const moved = !isOnDefault(state, group) || group.owner !== undefined || group.pasids.size > 0;
     if (group.ownerCount > 0 && moved) {
       throw new KernelError("EBUSY", `group ${group.id} is not on its default domain`);
     }
     group.ownerCount += 1;
   });
+}
+
+/**
+ * 6.1 takes any IDENTITY domain for the default one when that is IDENTITY. Source: Linux 6.1 `iommu_is_default_domain()`.
+ */
+function isOnDefault(state: CoreState, { domain, defaultDomain }: Group): boolean {
+  const alike = state.rules.flows === "6.1" && domain?.type === "IDENTITY" && defaultDomain?.type === "IDENTITY";
+  return domain === defaultDomain || alike;
 }
 
 /** The driver unbinds. Source: Linux 7.2 `iommu_device_unuse_default_domain()`. */
@@ -87,8 +95,13 @@ export function* claimGroup(state: CoreState, group: Group, owner: string): Op<v
  * owner.
  *
  * Source: Linux 7.2 `iommu_device_claim_dma_owner()`.
+ *
+ * @throws KernelError EOPNOTSUPP where only groups can be claimed (6.1), EPERM, EBUSY, EINVAL
  */
 export function* claimDevice(state: CoreState, device: Device, owner: string): Op<void> {
+  if (!state.rules.deviceClaim) {
+    throw new KernelError("EOPNOTSUPP", `${state.kernel.id} claims whole groups only`);
+  }
   const group = groupOf(device);
   yield* withLock(group.mutex, function* () {
     if (group.ownerCount === 0) {

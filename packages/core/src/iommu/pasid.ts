@@ -50,15 +50,52 @@ function capable(group: Group): GroupDevice[] {
   return group.members.filter((member) => (member.device.iommu?.maxPasids ?? 0) > 0);
 }
 
-/** Source: Linux 7.2 `__iommu_remove_group_pasid()`, `iommu_remove_dev_pasid()`. */
+/**
+ * Source: Linux 7.2 `iommu_remove_dev_pasid()` (the driver's BLOCKED is set on the PASID); Linux 6.12
+ * `__iommu_remove_group_pasid()` (`remove_dev_pasid`).
+ */
+function* removeDevicePasid(state: CoreState, device: Device, pasid: Pasid, domain: Domain): Op<void> {
+  const { driver } = iommuOf(device);
+  if (state.rules.pasidRemoval === "blocked-domain") {
+    if (driver.blocked !== undefined) {
+      yield* setDevicePasid(state, device, pasid, driver.blocked, domain);
+    }
+    return;
+  }
+  const { trace } = state;
+  const id = trace.active
+    ? trace.emit("pasid:set", {
+        device: device.name,
+        pasid,
+        domain: "none",
+        domainType: "BLOCKED",
+        old: domainName(domain),
+      })
+    : 0;
+  trace.enter(id);
+  try {
+    for (const hook of state.hooks) {
+      hook.removePasid?.(device, pasid, domain);
+    }
+    if (driver.removePasid !== undefined) {
+      yield* driver.removePasid(device, pasid, domain);
+    }
+  } finally {
+    if (trace.active) {
+      trace.emit("pasid:done", { device: device.name, pasid, domain: "none", result: "0" });
+    }
+    trace.leave();
+  }
+}
+
+/** Source: Linux 7.2 `__iommu_remove_group_pasid()`. */
 function* removeFrom(state: CoreState, members: readonly GroupDevice[], pasid: Pasid, domain: Domain): Op<void> {
   for (const { device, blocked } of members) {
-    const blocking = iommuOf(device).driver.blocked;
-    if (blocked || blocking === undefined) {
+    if (blocked) {
       continue;
     }
     try {
-      yield* setDevicePasid(state, device, pasid, blocking, domain);
+      yield* removeDevicePasid(state, device, pasid, domain);
     } catch (error) {
       warn(state, "iommu_remove_dev_pasid", errnoOf(error).message);
     }
@@ -128,8 +165,11 @@ function checkRecovery(group: Group): void {
  * @throws KernelError ENODEV, EOPNOTSUPP, EINVAL (PASID out of range), EBUSY (in use, or a reset is on), the driver's
  */
 export function* attachPasid(state: CoreState, domain: Domain, device: Device, pasid: Pasid): Op<void> {
+  if (state.rules.pasid === "none") {
+    throw new KernelError("EOPNOTSUPP", `${state.kernel.id} attaches no domain to a PASID`);
+  }
   const group = groupOf(device);
-  if (iommuOf(device).driver.blocked?.setPasid === undefined) {
+  if (state.rules.pasidRemoval === "blocked-domain" && iommuOf(device).driver.blocked?.setPasid === undefined) {
     throw new KernelError("EOPNOTSUPP", `a PASID of ${device.name} could not be removed again`);
   }
   checkDomain(device, pasid, domain);
@@ -143,7 +183,16 @@ export function* attachPasid(state: CoreState, domain: Domain, device: Device, p
     if (group.pasids.has(pasid)) {
       throw new KernelError("EBUSY", `PASID ${pasid} of group ${group.id} is in use`);
     }
-    yield* setGroupPasid(state, group, pasid, domain, undefined);
+    if (state.rules.pasid === "attach") {
+      // 6.12 publishes the entry before the driver is called, later kernels after.
+      group.pasids.set(pasid, domain);
+    }
+    try {
+      yield* setGroupPasid(state, group, pasid, domain, undefined);
+    } catch (error) {
+      group.pasids.delete(pasid);
+      throw error;
+    }
     group.pasids.set(pasid, domain);
   });
 }
@@ -156,6 +205,9 @@ export function* attachPasid(state: CoreState, domain: Domain, device: Device, p
  * @throws KernelError as {@link attachPasid}; EINVAL when nothing is attached or the same domain is
  */
 export function* replacePasid(state: CoreState, domain: Domain, device: Device, pasid: Pasid): Op<void> {
+  if (state.rules.pasid !== "attach-replace") {
+    throw new KernelError("EOPNOTSUPP", `${state.kernel.id} replaces no PASID's domain`);
+  }
   const group = groupOf(device);
   checkDomain(device, pasid, domain);
   yield* withLock(group.mutex, function* () {

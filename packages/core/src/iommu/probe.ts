@@ -5,21 +5,11 @@ import { attachDevice, setDeviceDomain, setGroupDomain } from "./attach.ts";
 import { setupDefaultDomain } from "./default-domain.ts";
 import type { Device } from "./device.ts";
 import { mapDirectRegions } from "./direct-regions.ts";
-import { Group } from "./group.ts";
+import type { Group } from "./group.ts";
+import { finalize, newGroup, traceProbe } from "./probe-steps.ts";
 import type { CoreState } from "./state.ts";
-import { errnoOf, freeDomain, iommuOf, warn } from "./state.ts";
+import { errnoOf, freeDomain, warn } from "./state.ts";
 import type { Domain, IommuDriver } from "./types.ts";
-
-/** The lowest number that no group has, as `ida_alloc()` gives it. */
-function newGroup(state: CoreState): Group {
-  let id = 0;
-  while (state.groups.some((group) => group.id === id)) {
-    id += 1;
-  }
-  const group = new Group(id);
-  state.groups.push(group);
-  return group;
-}
 
 /**
  * The bus configures the device. The kernel drops the probe lock for it, and looks at no error.
@@ -48,13 +38,10 @@ function* initDevice(state: CoreState, device: Device, driver: IommuDriver): Op<
     yield* driver.probeDevice(device);
     probed = true;
     const hint = driver.deviceGroup(device);
-    const group = hint === "new" ? newGroup(state) : hint;
+    const group = hint === "new" ? newGroup(state, device) : hint;
     device.group = group;
     device.iommu.maxPasids = Math.min(device.bus.maxPasids(), driver.maxPasids(device));
     device.iommu.attachDeferred = driver.isAttachDeferred?.(device) ?? false;
-    if (hint === "new" && state.trace.active) {
-      state.trace.emit("group:create", { group: group.id, device: device.name });
-    }
     return group;
   } catch (error) {
     const failure = errnoOf(error);
@@ -80,7 +67,9 @@ function* probeDevice(state: CoreState, device: Device, driver: IommuDriver, lis
   for (const hook of state.hooks) {
     hook.probe?.(device);
   }
-  yield* configure(device);
+  if (state.rules.firmwareProbe === "device-add") {
+    yield* configure(device);
+  }
   yield* withLock(state.probeLock, function* () {
     if (device.group !== undefined) {
       return;
@@ -104,7 +93,7 @@ function* join(state: CoreState, group: Group, device: Device, listed: boolean):
       hook.groupJoin?.(group, device);
     }
     if (group.defaultDomain !== undefined) {
-      yield* mapIfPossible(device, group.defaultDomain);
+      yield* mapIfPossible(state, device, group.defaultDomain);
     }
     if (group.domain !== undefined) {
       // Whatever the group is attached to, an owner's domain included; also while another member is being reset.
@@ -121,27 +110,11 @@ function* join(state: CoreState, group: Group, device: Device, listed: boolean):
 }
 
 /** Direct mappings for a device that joins late; the kernel does not look at the result. */
-function* mapIfPossible(device: Device, domain: Domain): Op<void> {
+function* mapIfPossible(state: CoreState, device: Device, domain: Domain): Op<void> {
   try {
-    yield* mapDirectRegions(device, domain);
+    yield* mapDirectRegions(state, device, domain);
   } catch (error) {
     errnoOf(error);
-  }
-}
-
-function* finalize(state: CoreState, device: Device): Op<void> {
-  if (state.trace.active) {
-    state.trace.emit("device:probe-finalize", { device: device.name });
-  }
-  const { driver } = iommuOf(device);
-  if (driver.probeFinalize !== undefined) {
-    yield* driver.probeFinalize(device);
-  }
-}
-
-function traceProbe(state: CoreState, device: Device, result: string): void {
-  if (state.trace.active) {
-    state.trace.emit("device:probe", { device: device.name, result });
   }
 }
 
@@ -254,7 +227,10 @@ function* park(
   domain: Domain,
   old: Domain | undefined,
 ): Op<void> {
-  const direct = device.iommu?.requireDirect === true && domain === driver.blocked ? driver.identity : undefined;
+  const direct =
+    state.rules.identityAtRelease && device.iommu?.requireDirect === true && domain === driver.blocked
+      ? driver.identity
+      : undefined;
   try {
     yield* attachDevice(state, device, direct ?? domain, old, "release");
   } catch (error) {

@@ -1,4 +1,4 @@
-import { InputError } from "../sim/errors.ts";
+import { coreRules } from "./rules.ts";
 import type { DomainType } from "./types.ts";
 
 /**
@@ -34,13 +34,10 @@ export interface KernelOptions {
   readonly slots?: Readonly<Record<string, unknown>>;
 }
 
-/** The kernels that are modelled. */
-export const kernels: readonly string[] = ["linux-7.2"];
-
 /**
  * A Linux kernel profile.
  *
- * @param version `7.2` or `linux-7.2`
+ * @param version `6.1`, `6.12` or `7.2`; `linux-7.2` is the same as `7.2`
  * @throws InputError for a version that is not modelled
  * @example
  * ```ts
@@ -49,9 +46,7 @@ export const kernels: readonly string[] = ["linux-7.2"];
  */
 export function linux(version: string, options: KernelOptions = {}): KernelProfile {
   const id = version.startsWith("linux-") ? version : `linux-${version}`;
-  if (!kernels.includes(id)) {
-    throw new InputError(`unknown kernel ${JSON.stringify(version)}: expected one of ${kernels.join(", ")}`);
-  }
+  coreRules(id);
   const parameters = new Map<string, string>();
   for (const word of (options.cmdline ?? "").split(/\s+/).filter((part) => part !== "")) {
     const equals = word.indexOf("=");

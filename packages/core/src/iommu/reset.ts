@@ -15,7 +15,7 @@ function pasidsInOrder(pasids: ReadonlyMap<number, unknown>): number[] {
 
 /**
  * Parks a function on the blocking domain before it is reset: RID first, then its PASIDs. `group->domain` and the
- * PASID table keep what they held. Does nothing for a function without usable ATS.
+ * PASID table keep what they held. Does nothing for a function without usable ATS, and before 7.2.
  *
  * Source: Linux 7.2 `pci_dev_reset_iommu_prepare()`.
  *
@@ -23,7 +23,7 @@ function pasidsInOrder(pasids: ReadonlyMap<number, unknown>): number[] {
  */
 export function* resetPrepare(state: CoreState, device: Device): Op<void> {
   const { group } = device;
-  if (!device.bus.atsSupported() || group === undefined || device.iommu === undefined) {
+  if (!state.rules.resetStaging || !device.bus.atsSupported() || group === undefined || device.iommu === undefined) {
     return;
   }
   const iommu = device.iommu;
@@ -79,7 +79,7 @@ function tellHooks(state: CoreState, device: Device, phase: "prepare" | "done"):
  */
 export function* resetDone(state: CoreState, device: Device): Op<void> {
   const { group } = device;
-  if (!device.bus.atsSupported() || group === undefined || device.iommu === undefined) {
+  if (!state.rules.resetStaging || !device.bus.atsSupported() || group === undefined || device.iommu === undefined) {
     return;
   }
   yield* withLock(group.mutex, function* () {

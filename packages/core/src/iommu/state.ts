@@ -5,11 +5,14 @@ import type { Device, DeviceIommu } from "./device.ts";
 import type { Group } from "./group.ts";
 import type { LifecycleHooks } from "./hooks.ts";
 import type { KernelProfile } from "./profile.ts";
+import type { CoreRules } from "./rules.ts";
 import type { Domain, IommuDriver } from "./types.ts";
 
 /** What the flows of the IOMMU core share. */
 export interface CoreState {
   readonly kernel: KernelProfile;
+  /** Which version's rules are in force. */
+  readonly rules: CoreRules;
   readonly trace: Trace;
   readonly hooks: readonly LifecycleHooks[];
   readonly devices: Device[];

@@ -36,6 +36,8 @@ export interface Domain {
   map?(page: number, target: number, count: number, prot: number): Op<void>;
   /** Unmaps pages and invalidates IOTLB, then ATCs (`iotlb_sync`). @returns how many pages were mapped */
   unmap?(page: number, count: number): Op<number>;
+  /** Invalidates everything cached of the domain (`flush_iotlb_all`). */
+  flushAll?(): Op<void>;
   /** What a page is mapped to, by the domain's table (`iova_to_phys`): a host page number. */
   lookup?(page: number): number | undefined;
   /** First page number beyond what can be mapped. */
@@ -102,6 +104,8 @@ export interface IommuDriver {
   maxPasids(device: Device): number;
   /** The static IDENTITY domain. */
   readonly identity?: Domain;
+  /** An IDENTITY domain of the device's own, where the driver has no static one (6.1). */
+  allocIdentity?(device: Device): Domain;
   /** The static BLOCKED domain. */
   readonly blocked?: Domain;
   /** What the core attaches when the device goes away. */
@@ -115,6 +119,13 @@ export interface IommuDriver {
   readonly lazyByDefault?: boolean;
   /** The page-table format of the CPUs beside this IOMMU: what a process shared by SVA is written in. */
   readonly processFormat?: PageTableFormat;
+  /** `remove_dev_pasid`: takes a PASID away where BLOCKED does not (6.12). */
+  removePasid?(device: Device, pasid: Pasid, domain: Domain): Op<void>;
+  /**
+   * Firmware describes which devices this IOMMU serves (device tree, IORT): 6.1 and 6.12 then probe a device when a
+   * driver starts to bind to it. Default false.
+   */
+  readonly firmwareDescribed?: boolean;
   /** `domain_alloc_sva`; absent = no SVA. @throws KernelError */
   allocSva?(device: Device, process: ProcessMemory): Domain;
   /** What the driver's own variable says of ATS, for observers: it can differ from the wire. */

@@ -75,6 +75,11 @@ class FakeDomain implements Domain {
     return removed;
   }
 
+  *flushAll(): Op<void> {
+    yield preempt;
+    this.driver.log.push("flush");
+  }
+
   lookup(page: number): number | undefined {
     return this.pages.get(page);
   }
@@ -101,6 +106,7 @@ export class FakeDriver implements IommuDriver {
   /** Every device whose group was asked for, in order. */
   readonly asked: Device[] = [];
   deferred = false;
+  firmwareDescribed = false;
   readonly regions = new Map<string, ReservedRegion[]>();
   readonly hints = new Map<string, (device: Device) => GroupHint>();
   wish: DomainType | undefined;
@@ -132,6 +138,12 @@ export class FakeDriver implements IommuDriver {
   *releaseDevice(device: Device): Op<void> {
     yield preempt;
     this.log.push(`release ${device.name}`);
+  }
+
+  *removePasid(device: Device, pasid: Pasid, domain: Domain): Op<void> {
+    yield preempt;
+    this.log.push(`remove ${device.name} ${pasid} ${domain.type}`);
+    this.pasids.delete(`${device.name} ${pasid}`);
   }
 
   isAttachDeferred(): boolean {

@@ -3,6 +3,8 @@ import { KernelError, Recorder, createPlatform, linux } from "@iommu-lab/core";
 import { FakeDriver, busDevice } from "./fake-driver.ts";
 
 export interface MachineOptions {
+  /** Default `7.2`. */
+  readonly version?: string;
   readonly cmdline?: string;
   readonly names?: readonly string[];
   readonly bus?: Partial<BusDevice>;
@@ -23,7 +25,10 @@ export interface Machine {
 
 /** A platform that has booted with the fake driver; the driver's log starts empty. */
 export function machine(options: MachineOptions = {}): Machine {
-  const platform = createPlatform({ kernel: linux("7.2", { cmdline: options.cmdline ?? "" }), plugins: [] });
+  const platform = createPlatform({
+    kernel: linux(options.version ?? "7.2", { cmdline: options.cmdline ?? "" }),
+    plugins: [],
+  });
   const driver = new FakeDriver();
   options.setup?.(driver);
   const devices = (options.names ?? ["a"]).map((name) =>

@@ -1,5 +1,5 @@
 import type { IommuCore, Op } from "@iommu-lab/core";
-import { KernelError } from "@iommu-lab/core";
+import { KernelError, strategyOf } from "@iommu-lab/core";
 import { GLOBAL_TE, GSTS } from "../layout/registers.ts";
 import { atsPolicyOf } from "../policy/ats-policies.ts";
 import type { Atsr } from "./ats-firmware.ts";
@@ -42,6 +42,7 @@ export interface BootParts extends UnitPorts {
  */
 export function* bootIntelIommu(parts: BootParts): Op<void> {
   const { core } = parts;
+  strategyOf(core.kernel, { "linux-7.2": true }, "intel-vtd");
   const words = intelIommuWords(core.kernel, parts.scalable);
   const iommus = parts.units.map(({ name, base }) => new IntelIommu(name, base, parts, words.scalable));
   if (!words.enabled) {

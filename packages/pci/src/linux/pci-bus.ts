@@ -222,6 +222,7 @@ export class PciBus {
     device.driver = driver;
     try {
       yield* dev.dmaConfigure();
+      yield* this.#core.probeAtBind(device);
       if (!driver.managesDma) {
         yield* this.#core.useDefaultDomain(device);
       }
