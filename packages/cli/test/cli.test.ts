@@ -98,7 +98,10 @@ describe("compare", () => {
   it.each([
     [["compare", "nothing"], 'unknown scenario "nothing": expected one of ats-lifecycle'],
     [["compare", "ats-lifecycle", "-b", "power"], 'unknown backend "power": expected one of arm-smmuv3'],
-    [["compare", "ats-lifecycle", "-k", "5.4"], 'unknown kernel "5.4": expected one of linux-7.2'],
+    [
+      ["compare", "ats-lifecycle", "-k", "5.4"],
+      'unknown kernel "5.4": expected one of linux-6.1, linux-6.12, linux-7.2',
+    ],
     [["compare", "ats-lifecycle", "-p", "x"], 'unknown policy "x"'],
     [["compare", "ats-lifecycle", "-b", "amd-vi", "-p", "vtd-track-pasids"], "policy vtd-track-pasids concerns none"],
     [["compare", "ats-lifecycle", "--show", "x"], 'unknown view "x": expected one of summary'],

@@ -46,7 +46,7 @@ export interface KernelOptions {
  */
 export function linux(version: string, options: KernelOptions = {}): KernelProfile {
   const id = version.startsWith("linux-") ? version : `linux-${version}`;
-  coreRules(id);
+  coreRules(id, version);
   const parameters = new Map<string, string>();
   for (const word of (options.cmdline ?? "").split(/\s+/).filter((part) => part !== "")) {
     const equals = word.indexOf("=");

@@ -101,11 +101,16 @@ const rules: ReadonlyMap<string, CoreRules> = new Map([
 /** The kernels that are modelled, oldest first. */
 export const kernels: readonly string[] = [...rules.keys()];
 
-/** The rules of a kernel. @throws InputError for one that is not modelled */
-export function coreRules(kernel: string): CoreRules {
+/**
+ * The rules of a kernel.
+ *
+ * @param asked how the user named it
+ * @throws InputError for one that is not modelled
+ */
+export function coreRules(kernel: string, asked: string = kernel): CoreRules {
   const found = rules.get(kernel);
   if (found === undefined) {
-    throw new InputError(`unknown kernel ${JSON.stringify(kernel)}: expected one of ${kernels.join(", ")}`);
+    throw new InputError(`unknown kernel ${JSON.stringify(asked)}: expected one of ${kernels.join(", ")}`);
   }
   return found;
 }

@@ -11,7 +11,7 @@ describe("kernels", () => {
   it("are named with or without the word linux", () => {
     expect(kernels).toEqual(["linux-6.1", "linux-6.12", "linux-7.2"]);
     expect(linux("linux-6.12").id).toBe("linux-6.12");
-    expect(() => linux("5.4")).toThrow(/unknown kernel "linux-5.4": expected one of linux-6.1, linux-6.12, linux-7.2/);
+    expect(() => linux("5.4")).toThrow(/unknown kernel "5.4": expected one of linux-6.1, linux-6.12, linux-7.2/);
   });
 
   it("tell their rules", () => {
