@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export { pciLayouts } from "./config-space/capability-codec.ts";
 export { type CapabilityEntry, type CapabilityLists } from "./config-space/capability-list.ts";
 export { capabilityName } from "./config-space/capability-names.ts";
 export {

@@ -1,14 +1,39 @@
 import { InputError } from "@iommu-lab/core";
+import type { RegisterReader } from "./register-layout.ts";
 
 /**
  * 4096 bytes of config space in the making: a header, and two capability lists that grow in the order of the calls.
  */
-export class ConfigBuilder {
+export class ConfigBuilder implements RegisterReader {
+  /** Always 4096. */
+  readonly size: number = 4096;
   readonly #bytes = new Uint8Array(4096);
   #standardLink = 0x34;
   #standardNext = 0x40;
   #extendedLink = 0;
   #extendedNext = 0x100;
+
+  /** One byte; all ones beyond the end. */
+  read8(offset: number): number {
+    return this.#bytes[offset] ?? 0xff;
+  }
+
+  /** Two bytes, little-endian. */
+  read16(offset: number): number {
+    return this.read8(offset) | (this.read8(offset + 1) << 8);
+  }
+
+  /** Four bytes, little-endian, unsigned. */
+  read32(offset: number): number {
+    return (this.read16(offset) | (this.read16(offset + 2) << 16)) >>> 0;
+  }
+
+  /** Writes as many bytes as `size` says. */
+  set(offset: number, size: 1 | 2 | 4, value: number): void {
+    for (let index = 0; index < size; index += 1) {
+      this.set8(offset + index, value >>> (8 * index));
+    }
+  }
 
   /** Writes one byte. */
   set8(offset: number, value: number): void {

@@ -46,8 +46,7 @@ export const VSEC_LAYOUT: CapabilityLayout = {
 
 /** Pairs of capability and control, one per base address register; the first control says how many. */
 function* resizableBars(config: RegisterReader, at: number): Generator<RegisterLayout> {
-  const count = Math.max(config.read8(at + 8) >>> 5, 1);
-  for (let index = 0; index < count; index += 1) {
+  for (let index = 0; index < Math.max(config.read8(at + 8) >>> 5, 1); index += 1) {
     const name = index === 0 ? "" : `${index}`;
     yield register(`capability${name}`, 4 + 8 * index, 4, [
       field("supportedSizes", 31, 4, "RO", "bit n: 2^(20+n) bytes, 1 MB to 128 TB"),
