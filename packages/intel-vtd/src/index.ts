@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 export { type Atsr } from "./driver/ats-firmware.ts";
-export { type CachePolicy } from "./hardware/translation-caches.ts";
+export { type CachePolicies, type CachePolicy } from "./hardware/cache-policy.ts";
 export { type Register64, VtdUnit, type VtdUnitOptions, type VtdUnitPorts } from "./hardware/vtd-unit.ts";
 export { type InterruptSink } from "./interrupt.ts";
 export { ALL_PAGES_ORDER, type AlignedRange, alignedRange, codePages, decodePages } from "./layout/address-range.ts";
@@ -28,6 +28,7 @@ export {
   type WaitOptions,
   contextCacheInvalidation,
   deviceTlbInvalidation,
+  hostPermissionInvalidation,
   interruptEntryInvalidation,
   invalidationWait,
   iotlbInvalidation,

@@ -4,7 +4,7 @@ import { FABRIC } from "@iommu-lab/pci";
 import type { Atsr } from "./driver/ats-firmware.ts";
 import { bootIntelIommu } from "./driver/boot.ts";
 import { FaultInterrupt } from "./driver/fault-interrupt.ts";
-import type { CachePolicy } from "./hardware/translation-caches.ts";
+import type { CachePolicies, CachePolicy } from "./hardware/cache-policy.ts";
 import type { VtdUnitOptions } from "./hardware/vtd-unit.ts";
 import { VtdUnit } from "./hardware/vtd-unit.ts";
 import type { RawRegister, VtdFeatures } from "./unit-registers.ts";
@@ -37,7 +37,7 @@ export interface VtdOptions extends Partial<Omit<VtdFeatures, "scalable">> {
   /** ns after which a device-TLB invalidation is given up. Default 90 s. */
   readonly invalidationTimeout?: number;
   /** What the unit remembers. Default `keep-all`. */
-  readonly caches?: CachePolicy;
+  readonly caches?: CachePolicy | CachePolicies;
   /** Which root ports firmware lists for ATS. Default `all-ports`. */
   readonly atsr?: Atsr;
   /** Which requester IDs the unit serves. Default all. */

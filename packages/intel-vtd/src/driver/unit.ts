@@ -162,7 +162,7 @@ export class IntelIommu {
 
   /** Source: Linux 7.2 `iommu_disable_protect_mem_regions()`. */
   *disableProtectedMemory(): Op<void> {
-    if (!this.caps.protectedMemory) {
+    if (!this.caps.lowProtectedMemory && !this.caps.highProtectedMemory) {
       return;
     }
     yield* this.write32(PMEN, this.read32(PMEN) & ~PMEN_EPM);

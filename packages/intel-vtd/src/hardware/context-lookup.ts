@@ -1,17 +1,17 @@
-import { bits32 } from "@iommu-lab/core";
-import type { ContextEntry } from "../layout/context-entry.ts";
-import { CONTEXT_ENTRY_BYTES, TT_DEVICE_TLB, TT_PASS_THROUGH, decodeContextEntry } from "../layout/context-entry.ts";
+import { inputWidth, tableLevels } from "../layout/capabilities.ts";
+import { CONTEXT_ENTRY_BYTES, TT_DEVICE_TLB, TT_PASS_THROUGH } from "../layout/context-entry.ts";
 import { ROOT_ENTRY_BYTES } from "../layout/root-entry.ts";
+import type { HeldContext } from "./held-context.ts";
 import type { Trail } from "./trail.ts";
 import type { TranslationCaches } from "./translation-caches.ts";
 import type { WalkContext } from "./walk.ts";
-import { pointerBeyondHost } from "./walk.ts";
+import { pointerBeyondHost, pointerOf } from "./walk.ts";
 
 /**
  * Finds the legacy context entry of a requester: from the cache, else root entry, then context entry, each checked for
  * present, reserved bits and invalid programming in that order.
  *
- * Source: VT-d 5.10 §3.4.2, §9.1, §9.3.
+ * Source: VT-d 5.10 §3.4.2, §6.2.2, §9.1, §9.3.
  *
  * @returns undefined when there is none; the fault is in `trail`
  */
@@ -19,62 +19,74 @@ export function lookUpContext(
   context: WalkContext,
   caches: TranslationCaches,
   trail: Trail,
-  rootTable: number,
   rid: number,
-): ContextEntry | undefined {
-  const cached = caches.context(rid);
-  if (cached !== undefined) {
-    trail.faultDisable = cached.faultDisable;
-    return cached;
+): HeldContext | undefined {
+  let held = caches.contexts.find(rid);
+  if (held === undefined) {
+    held = caches.contexts.blank();
+    held.faultDisable = false;
+    held.domainId = 0;
+    held.fault = readContext(context, trail, rid, held);
+    // An entry that makes faults may be kept in caching mode alone, and then under domain ID 0.
+    if (held.fault === 0) {
+      caches.contexts.keep(held, rid);
+    } else if (context.caps.cm && !unreadable(held.fault)) {
+      held.domainId = 0;
+      caches.contexts.keep(held, rid);
+    }
   }
-  const table = contextTable(context, trail, rootTable, rid);
-  if (table === undefined) {
-    return undefined;
-  }
-  const { memory } = context;
-  trail.line = table + (rid & 0xff) * CONTEXT_ENTRY_BYTES;
-  if (!memory.load64(trail.line)) {
-    return trail.fail(0x09);
-  }
-  const { lo, hi } = memory;
-  memory.load64(trail.line + 8);
-  const entry = decodeContextEntry([lo, hi, memory.lo, memory.hi]);
-  trail.faultDisable = entry.faultDisable;
-  if (!entry.present) {
-    return trail.fail(0x02);
-  }
-  const pointerChecked = entry.translationType !== TT_PASS_THROUGH;
-  const spare = bits32(lo, 11, 4) | (memory.lo & 0x80) | (memory.lo & 0xff000000) | memory.hi;
-  const wideDomain = entry.domainId >= 2 ** context.caps.domainIdBits;
-  if (spare !== 0 || wideDomain || (pointerChecked && pointerBeyondHost(hi, context.hostWidth))) {
-    return trail.fail(0x0b);
-  }
-  if (!programmed(context, entry)) {
-    return trail.fail(0x03);
-  }
-  caches.keepContext(rid, entry);
-  return entry;
+  trail.faultDisable = held.faultDisable;
+  return held.fault === 0 ? held : trail.fail(held.fault);
 }
 
-function contextTable(context: WalkContext, trail: Trail, rootTable: number, rid: number): number | undefined {
-  const { memory } = context;
-  trail.line = rootTable + (rid >>> 8) * ROOT_ENTRY_BYTES;
+/** A table outside memory: nothing was read that could be kept. */
+function unreadable(fault: number): boolean {
+  return fault === 0x08 || fault === 0x09;
+}
+
+function readContext(context: WalkContext, trail: Trail, rid: number, into: HeldContext): number {
+  const { memory, hostWidth, caps, root } = context;
+  trail.line = root.table + (rid >>> 8) * ROOT_ENTRY_BYTES;
   if (!memory.load64(trail.line)) {
-    return trail.fail(0x08);
+    return 0x08;
   }
-  const { lo, hi } = memory;
-  if ((lo & 1) === 0) {
-    return trail.fail(0x01);
+  const rootLo = memory.lo;
+  const rootHi = memory.hi;
+  if ((rootLo & 1) === 0) {
+    return 0x01;
   }
   memory.load64(trail.line + 8);
-  if (bits32(lo, 11, 1) !== 0 || memory.lo !== 0 || memory.hi !== 0 || pointerBeyondHost(hi, context.hostWidth)) {
-    return trail.fail(0x0a);
+  if ((rootLo & 0xffe) !== 0 || memory.lo !== 0 || memory.hi !== 0 || pointerBeyondHost(rootHi, hostWidth)) {
+    return 0x0a;
   }
-  return hi * 2 ** 32 + ((lo & 0xfffff000) >>> 0);
+  trail.line = pointerOf(rootLo, rootHi) + (rid & 0xff) * CONTEXT_ENTRY_BYTES;
+  if (!memory.load64(trail.line)) {
+    return 0x09;
+  }
+  const { lo, hi } = memory;
+  into.faultDisable = (lo & 2) !== 0;
+  if ((lo & 1) === 0) {
+    return 0x02;
+  }
+  memory.load64(trail.line + 8);
+  const high = memory.lo;
+  into.translationType = (lo >>> 2) & 3;
+  into.addressWidth = high & 7;
+  into.domainId = (high >>> 8) & 0xffff;
+  const pointerChecked = into.translationType !== TT_PASS_THROUGH;
+  const spare = (lo & 0xff0) | (high & 0xff000080) | memory.hi;
+  const wideDomain = into.domainId >>> caps.domainIdBits !== 0;
+  if (spare !== 0 || wideDomain || (pointerChecked && pointerBeyondHost(hi, hostWidth))) {
+    return 0x0b;
+  }
+  into.secondStageTable = pointerOf(lo, hi);
+  into.secondStageLevels = tableLevels(into.addressWidth);
+  into.endPage = 2 ** (Math.min(caps.mgaw, inputWidth(into.addressWidth)) - 12);
+  return programmed(context, into) ? 0 : 0x03;
 }
 
 /** Whether translation type and width are ones that the unit has. Pass-through needs the largest width. */
-function programmed({ caps }: WalkContext, entry: ContextEntry): boolean {
+function programmed({ caps }: WalkContext, entry: HeldContext): boolean {
   switch (entry.translationType) {
     case TT_PASS_THROUGH:
       return caps.pt && entry.addressWidth === 31 - Math.clz32(caps.sagaw);
@@ -87,6 +99,7 @@ function programmed({ caps }: WalkContext, entry: ContextEntry): boolean {
   }
 }
 
-function supportedWidth(sagaw: number, addressWidth: number): boolean {
+/** Whether the unit has second-stage tables of this AW code. */
+export function supportedWidth(sagaw: number, addressWidth: number): boolean {
   return addressWidth >= 1 && addressWidth <= 3 && (sagaw & (1 << addressWidth)) !== 0;
 }

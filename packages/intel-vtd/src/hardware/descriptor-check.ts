@@ -5,7 +5,9 @@ import {
   CC_INV,
   DEV_TLB_INV,
   GRANULARITY_GLOBAL,
+  GRANULARITY_PASID,
   GRANULARITY_SELECTIVE,
+  HPT_INV,
   IEC_INV,
   INV_WAIT,
   IOTLB_INV,
@@ -15,6 +17,9 @@ import {
   P_IOTLB_INV,
 } from "../layout/descriptor.ts";
 import { QUEUE_ERROR, TTM_LEGACY } from "../layout/registers.ts";
+
+/** AM of an invalidation that MAMV does not limit: 51 address bits above the page. */
+const LARGEST_ORDER = 51;
 
 /** Bits that may be set, as u32 words; everything else must be 0. */
 type Allowed = readonly [number, number, number, number];
@@ -29,6 +34,7 @@ const allowed: Readonly<Record<number, Allowed>> = {
   [PC_INV]: [0xffff003f, 0x000fffff, 0, 0],
   [P_DEV_TLB_INV]: [0xfffff1ff, 0xffffffff, 0xfffff801, 0xffffffff],
   [PAGE_GRP_RESP]: [0xfffff01f, 0x000fffff, 0x00000ffc, 0],
+  [HPT_INV]: [0xffff003f, 0, 0xfffff0ff, 0xffffffff],
 };
 
 /**
@@ -61,6 +67,9 @@ function available(caps: Capabilities, type: number, mode: number): boolean {
   if (mode === TTM_LEGACY && type > INV_WAIT) {
     return false;
   }
+  if (type === HPT_INV) {
+    return caps.hpts;
+  }
   if (type === DEV_TLB_INV || type === P_DEV_TLB_INV) {
     return caps.dt;
   }
@@ -74,9 +83,11 @@ function fields(caps: Capabilities, type: number, words: Words): boolean {
     case CC_INV:
       return granularity >= GRANULARITY_GLOBAL;
     case IOTLB_INV:
-      return granularity >= GRANULARITY_GLOBAL && (granularity !== GRANULARITY_SELECTIVE || pageFields(caps, words));
+      return granularity >= GRANULARITY_GLOBAL && pageFields(words, granularity, caps.psi ? caps.mamv : -1);
+    case HPT_INV:
+      return granularity >= GRANULARITY_GLOBAL && pageFields(words, granularity, LARGEST_ORDER);
     case P_IOTLB_INV:
-      return granularity >= 2 && (granularity !== GRANULARITY_SELECTIVE || aligned(words));
+      return granularity >= GRANULARITY_PASID && pageFields(words, granularity, LARGEST_ORDER);
     case PC_INV:
       return granularity !== 2;
     case DEV_TLB_INV:
@@ -89,12 +100,8 @@ function fields(caps: Capabilities, type: number, words: Words): boolean {
   }
 }
 
-function pageFields(caps: Capabilities, words: Words): boolean {
-  return caps.psi && getBits(words, 69, 64) <= caps.mamv && aligned(words);
-}
-
-/** The address of a page-selective invalidation is a multiple of its size. */
-function aligned(words: Words): boolean {
+/** The address of a page-selective invalidation is a multiple of its size, and the size one that the unit takes. */
+function pageFields(words: Words, granularity: number, largest: number): boolean {
   const order = getBits(words, 69, 64);
-  return order < 52 && getBits(words, 127, 76) % 2 ** order === 0;
+  return granularity !== GRANULARITY_SELECTIVE || (order <= largest && getBits(words, 127, 76) % 2 ** order === 0);
 }

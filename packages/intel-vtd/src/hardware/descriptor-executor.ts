@@ -9,6 +9,7 @@ import {
   GRANULARITY_DOMAIN,
   GRANULARITY_GLOBAL,
   GRANULARITY_PASID,
+  HPT_INV,
   IOTLB_INV,
   PAGE_GRP_RESP,
   PC_GLOBAL,
@@ -67,6 +68,9 @@ export class Executor implements DescriptorExecutor {
       case PAGE_GRP_RESP:
         this.#pageResponse(words);
         break;
+      case HPT_INV:
+        this.#hostPermissions(words);
+        break;
       default:
         // An interrupt entry cache invalidation: interrupt remapping tables are not part of the model.
         break;
@@ -89,28 +93,28 @@ export class Executor implements DescriptorExecutor {
   }
 
   #iotlb(words: Words): void {
-    const { iotlb } = this.#targets.caches;
+    const { caches } = this.#targets;
     const granularity = getBits(words, 5, 4);
     const domainId = getBits(words, 31, 16);
     if (granularity === GRANULARITY_GLOBAL) {
-      iotlb.clear();
+      caches.clearTranslations();
     } else if (granularity === GRANULARITY_DOMAIN) {
-      iotlb.invalidateDomain(domainId);
+      caches.invalidateDomain(domainId);
     } else {
       const { page, order } = iotlbRange(words);
-      iotlb.invalidatePages(domainId, page, order);
+      caches.invalidatePages(domainId, page, order, getBit(words, 70));
     }
   }
 
   #pasidIotlb(words: Words): void {
-    const { iotlb } = this.#targets.caches;
+    const { caches } = this.#targets;
     const domainId = getBits(words, 31, 16);
     const pasid = getBits(words, 51, 32);
     if (getBits(words, 5, 4) === GRANULARITY_PASID) {
-      iotlb.invalidatePasid(domainId, pasid);
+      caches.invalidatePasid(domainId, pasid);
     } else {
       const { page, order } = iotlbRange(words);
-      iotlb.invalidatePasidPages(domainId, pasid, page, order);
+      caches.invalidatePasidPages(domainId, pasid, page, order, getBit(words, 70));
     }
   }
 
@@ -119,9 +123,23 @@ export class Executor implements DescriptorExecutor {
     const granularity = getBits(words, 5, 4);
     const domainId = getBits(words, 31, 16);
     if (granularity === PC_GLOBAL) {
-      caches.clearPasids();
+      caches.pasids.clear();
     } else {
       caches.invalidatePasids(domainId, granularity === PC_PASID ? getBits(words, 51, 32) : undefined);
+    }
+  }
+
+  #hostPermissions(words: Words): void {
+    const { permissions } = this.#targets.caches;
+    const granularity = getBits(words, 5, 4);
+    const domainId = getBits(words, 31, 16);
+    if (granularity === GRANULARITY_GLOBAL) {
+      permissions.clear();
+    } else if (granularity === GRANULARITY_DOMAIN) {
+      permissions.invalidate(domainId);
+    } else {
+      const { page, order } = iotlbRange(words);
+      permissions.invalidate(domainId, page, order);
     }
   }
 

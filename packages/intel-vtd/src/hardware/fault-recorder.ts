@@ -18,13 +18,20 @@ export class FaultRecorder implements Digestible {
   /** The fault event. */
   readonly event: EventBlock;
   readonly #records: Words[];
+  /** Pages that a record can name: bits above the widest tables are 0. */
+  readonly #pages: number;
   /** PFO, IQE, ICE, ITE. */
   #status = 0;
   #next = 0;
   /** FRI: which record set PPF. */
   #first = 0;
 
-  constructor(count: number, sink: InterruptSink) {
+  /**
+   * @param count number of registers
+   * @param width address bits that a record holds
+   */
+  constructor(count: number, width: number, sink: InterruptSink) {
+    this.#pages = 2 ** (width - 12);
     this.#records = Array.from({ length: count }, () => newWords(2));
     this.event = new EventBlock(sink);
   }
@@ -41,7 +48,7 @@ export class FaultRecorder implements Digestible {
     }
     const quiet = this.readStatus() === 0;
     const waiting = this.#pending();
-    words.set(encodeFaultRecord({ ...fault, valid: true }));
+    words.set(encodeFaultRecord({ ...fault, page: fault.page % this.#pages, valid: true }));
     if (!waiting) {
       this.#first = this.#next;
     }

@@ -12,6 +12,7 @@ import {
 } from "../layout/registers.ts";
 import type { FaultRecorder } from "./fault-recorder.ts";
 import type { InvalidationQueue } from "./invalidation-queue.ts";
+import type { LatchedRoot } from "./latched-root.ts";
 import type { TranslationCaches } from "./translation-caches.ts";
 
 const LEVELS = [GLOBAL_TE, GLOBAL_QIE, GLOBAL_IRE, GLOBAL_CFI];
@@ -30,10 +31,9 @@ export class GlobalCommand implements Engine, Digestible {
   readonly #faults: FaultRecorder;
   #pending: number | undefined;
   #status = 0;
+  readonly #latched: LatchedRoot;
   #rootLo = 0;
   #rootHi = 0;
-  #rootTable = 0;
-  #mode = 0;
 
   constructor(
     name: string,
@@ -41,12 +41,14 @@ export class GlobalCommand implements Engine, Digestible {
     caches: TranslationCaches,
     queue: InvalidationQueue,
     faults: FaultRecorder,
+    latched: LatchedRoot,
   ) {
     this.name = `${name} global command`;
     this.#caps = caps;
     this.#caches = caches;
     this.#queue = queue;
     this.#faults = faults;
+    this.#latched = latched;
   }
 
   /** GSTS. */
@@ -59,14 +61,9 @@ export class GlobalCommand implements Engine, Digestible {
     return this.#has(GLOBAL_TE);
   }
 
-  /** RTA as it was latched. */
-  get rootTable(): number {
-    return this.#rootTable;
-  }
-
   /** TTM as it was latched. */
   get mode(): number {
-    return this.#mode;
+    return this.#latched.mode;
   }
 
   /** RTADDR as halves, as it was written. */
@@ -108,9 +105,7 @@ export class GlobalCommand implements Engine, Digestible {
     }
     this.#pending = undefined;
     if (bit(value, GLOBAL_SRTP)) {
-      const { table, mode } = decodeRootTableAddress(this.#rootLo, this.#rootHi);
-      this.#rootTable = table;
-      this.#mode = mode;
+      this.#latch();
       this.#set(GLOBAL_SRTP, true);
       if (this.#caps.esrtps) {
         this.#caches.clear();
@@ -136,8 +131,19 @@ export class GlobalCommand implements Engine, Digestible {
     into.number(this.#status);
     into.number(this.#rootLo);
     into.number(this.#rootHi);
-    into.number(this.#rootTable);
-    into.number(this.#mode);
+    into.number(this.#latched.table);
+    into.number(this.#latched.mode);
+    into.number(this.#latched.requestRights ? 1 : 0);
+  }
+
+  /** Takes RTADDR over. While translation is on, the mode changes only where SRTP also empties the caches. */
+  #latch(): void {
+    const { table, mode, requestRights } = decodeRootTableAddress(this.#rootLo, this.#rootHi);
+    this.#latched.table = table;
+    if (this.#caps.esrtps || !this.#has(GLOBAL_TE)) {
+      this.#latched.mode = mode;
+      this.#latched.requestRights = requestRights;
+    }
   }
 
   #switch(level: number, on: boolean): void {

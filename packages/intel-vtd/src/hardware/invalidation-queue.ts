@@ -33,6 +33,8 @@ export interface QueueOwner {
   readonly clock: Clock;
   readonly trace: Trace;
   readonly caps: Capabilities;
+  /** Host address width in bits. */
+  readonly hostWidth: number;
   readonly faults: FaultRecorder;
   readonly executor: DescriptorExecutor;
   /** TTM as it is in force. */
@@ -244,7 +246,7 @@ export class InvalidationQueue implements Engine, Digestible {
   #finishWait({ words, submit }: PendingWait): void {
     const { memory, trace } = this.#owner;
     if (getBit(words, 5)) {
-      memory.store32(getBits(words, 127, 66) * 4, words[1] ?? 0);
+      memory.store32(getBits(words, 63 + this.#owner.hostWidth, 66) * 4, words[1] ?? 0);
     }
     if (getBit(words, 4) && !this.#completed) {
       this.#completed = true;

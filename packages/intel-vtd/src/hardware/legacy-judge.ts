@@ -1,17 +1,22 @@
 import type { TranslateResult } from "@iommu-lab/pci";
-import { AT_TRANSLATED, AT_TRANSLATION_REQUEST, AT_UNTRANSLATED, NO_PASID } from "@iommu-lab/pci";
-import { inputWidth, tableLevels } from "../layout/capabilities.ts";
-import type { ContextEntry } from "../layout/context-entry.ts";
+import { AT_TRANSLATED, AT_UNTRANSLATED, NO_PASID } from "@iommu-lab/pci";
 import { TT_DEVICE_TLB, TT_PASS_THROUGH } from "../layout/context-entry.ts";
 import { lookUpContext } from "./context-lookup.ts";
+import type { HeldContext } from "./held-context.ts";
+import { alignDown, power } from "./page-shift.ts";
 import type { JudgeContext, Request } from "./request.ts";
-import { complete, completeInterruptRange, serves } from "./request.ts";
-import { LEGACY_CODES, walkSecondStage } from "./second-stage-walk.ts";
+import { WALK, complete, completeInterruptRange, passThroughSize, remembered } from "./request.ts";
+import { LEGACY_CODES } from "./second-stage-walk.ts";
+
+const NO_WRITE = 0x05;
+const NO_READ = 0x06;
+const BEYOND = 0x04;
+const INTERRUPT_OUTPUT = 0x0e;
 
 /**
- * Judges a request in legacy mode.
+ * Judges a request in legacy mode. An Untranslated request that the IOTLB knows needs no context entry.
  *
- * Source: VT-d 5.10 §3.4.2, §4.2.
+ * Source: VT-d 5.10 §3.4.2, §4.2, §6.2.5.
  *
  * @returns the fault code; 0 = `result` holds the answer
  */
@@ -19,71 +24,105 @@ export function judgeLegacy(context: JudgeContext, request: Request, result: Tra
   if (request.pasid !== NO_PASID) {
     return 0x31;
   }
-  const { trail, caches } = context;
-  const entry = lookUpContext(context, caches, trail, context.rootTable, request.rid);
+  if (request.type === AT_UNTRANSLATED) {
+    const code = tryIoTlb(context, request, result);
+    if (code !== WALK) {
+      return code;
+    }
+  }
+  const entry = lookUpContext(context, context.caches, context.trail, request.rid);
   if (entry === undefined) {
-    return trail.fault;
+    return context.trail.fault;
   }
-  if (request.type !== AT_UNTRANSLATED && entry.translationType !== TT_DEVICE_TLB) {
-    return 0x0d;
-  }
-  const beyond = request.page >= 2 ** (context.hostWidth - 12);
-  if (request.type === AT_TRANSLATED) {
-    return passHostAddress(request, beyond, result);
-  }
-  if (request.type === AT_TRANSLATION_REQUEST && request.toInterruptRange) {
-    completeInterruptRange(request, result);
-    return 0;
-  }
-  if (entry.translationType === TT_PASS_THROUGH) {
-    result.pass(request.page, true, true);
-    return beyond ? 0x04 : 0;
+  if (request.type !== AT_UNTRANSLATED) {
+    if (entry.translationType !== TT_DEVICE_TLB) {
+      return 0x0d;
+    }
+    if (request.type === AT_TRANSLATED) {
+      return passHostAddress(context, request, result);
+    }
+    if (request.toInterruptRange) {
+      completeInterruptRange(request, result);
+      return 0;
+    }
+    const code = tryIoTlb(context, request, result);
+    if (code !== WALK) {
+      return code;
+    }
   }
   return translate(context, entry, request, result);
 }
 
-function passHostAddress(request: Request, beyond: boolean, result: TranslateResult): number {
-  if (beyond) {
-    return 0x04;
+function tryIoTlb(context: JudgeContext, request: Request, result: TranslateResult): number {
+  const { caches, caps, trail, translation } = context;
+  if (!caches.iotlb.lookup(request.rid, NO_PASID, false, request.page, translation)) {
+    return WALK;
+  }
+  trail.faultDisable = translation.faultDisable;
+  const code = remembered(translation, request, caps.nwfs, NO_WRITE, NO_READ);
+  return code === 0 ? complete(request, translation, caps.nwfs, INTERRUPT_OUTPUT, result) : code;
+}
+
+function passHostAddress(context: JudgeContext, request: Request, result: TranslateResult): number {
+  if (request.page >= power(context.hostWidth - 12)) {
+    return BEYOND;
   }
   if (request.toInterruptRange) {
-    return 0x0e;
+    return INTERRUPT_OUTPUT;
   }
   result.pass(request.page, true, true);
   return 0;
 }
 
-function translate(context: JudgeContext, entry: ContextEntry, request: Request, result: TranslateResult): number {
-  const { caches, caps, trail, walk } = context;
-  const cached = caches.iotlb.lookup(request.rid, NO_PASID, request.page);
-  if (cached !== undefined && serves(cached, request)) {
-    return complete(request, cached, caps.nwfs, 0x0e, result);
+function translate(context: JudgeContext, entry: HeldContext, request: Request, result: TranslateResult): number {
+  const { caches, caps, translation } = context;
+  const fault =
+    entry.translationType === TT_PASS_THROUGH ? passThrough(context, request) : walk(context, entry, request);
+  translation.faultDisable = entry.faultDisable;
+  translation.fault = fault;
+  translation.domainId = entry.domainId;
+  translation.translationType = 0;
+  translation.pasid = NO_PASID;
+  if (fault === 0) {
+    if (translation.read || translation.write) {
+      caches.iotlb.keep(request.rid, NO_PASID, false, request.page, translation);
+    }
+    return complete(request, translation, caps.nwfs, INTERRUPT_OUTPUT, result);
   }
-  const width = Math.min(caps.mgaw, inputWidth(entry.addressWidth));
-  if (request.page >= 2 ** (width - 12)) {
-    return 0x04;
+  if (caps.cm && (fault === NO_WRITE || fault === NO_READ) && context.secondStage.empty) {
+    translation.sizeLog2 = 12;
+    caches.iotlb.keep(request.rid, NO_PASID, false, request.page, translation);
   }
-  const levels = tableLevels(entry.addressWidth);
-  if (!walkSecondStage(context, walk, LEGACY_CODES, entry.pageTable, levels, request.page, request.need)) {
-    trail.line = walk.line;
-    return walk.fault;
+  return fault;
+}
+
+/** An address passes unchanged, in pieces of the largest page size. */
+function passThrough(context: JudgeContext, request: Request): number {
+  const { translation } = context;
+  translation.sizeLog2 = passThroughSize(context);
+  translation.target = alignDown(request.page, translation.sizeLog2 - 12);
+  translation.read = true;
+  translation.write = true;
+  translation.snoop = false;
+  translation.dirty = true;
+  return request.page >= power(context.hostWidth - 12) ? BEYOND : 0;
+}
+
+function walk(context: JudgeContext, entry: HeldContext, request: Request): number {
+  const { secondStage, trail, translation } = context;
+  if (request.page >= entry.endPage) {
+    secondStage.empty = false;
+    return BEYOND;
   }
-  const first = request.page - (request.page % 2 ** (walk.sizeLog2 - 12));
-  const made = {
-    page: first,
-    sizeLog2: walk.sizeLog2,
-    target: walk.target,
-    read: walk.read,
-    write: walk.write,
-    snoop: walk.snoop,
-    dirty: true,
-    privileged: false,
-    domainId: entry.domainId,
-    translationType: 0,
-    pasid: NO_PASID,
-  };
-  if (made.read || made.write) {
-    caches.iotlb.keep(request.rid, NO_PASID, made);
+  if (!secondStage.run(LEGACY_CODES, entry, request.page, request.need, false)) {
+    trail.line = secondStage.line;
+    return secondStage.fault;
   }
-  return complete(request, made, caps.nwfs, 0x0e, result);
+  translation.sizeLog2 = secondStage.sizeLog2;
+  translation.target = secondStage.target;
+  translation.read = secondStage.read;
+  translation.write = secondStage.write;
+  translation.snoop = secondStage.snoop;
+  translation.dirty = true;
+  return 0;
 }

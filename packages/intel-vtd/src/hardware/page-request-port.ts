@@ -4,14 +4,14 @@ import type { Capabilities } from "../layout/capabilities.ts";
 import { faultReason } from "../layout/fault-reason.ts";
 import { PGTT_FIRST_STAGE } from "../layout/pasid-entry.ts";
 import { TTM_ABORT, TTM_LEGACY, TTM_SCALABLE } from "../layout/registers.ts";
-import type { ScalableContextEntry } from "../layout/scalable-context-entry.ts";
-import type { PageRequestQueue } from "./page-request-queue.ts";
 import { FaultReporter } from "./fault-reporter.ts";
+import type { HeldScalableContext } from "./held-context.ts";
+import type { HeldPasid } from "./held-pasid.ts";
+import type { PageRequestQueue } from "./page-request-queue.ts";
 import { lookUpPasid } from "./pasid-lookup.ts";
 import type { PortParts } from "./request-port.ts";
 import { lookUpScalableContext, pasidFault } from "./scalable-lookup.ts";
 import { Trail } from "./trail.ts";
-import type { CachedPasid } from "./translation-caches.ts";
 
 const SUCCESS = 0;
 const INVALID_REQUEST = 1;
@@ -80,7 +80,7 @@ export class PageRequestPort {
       return 0x30;
     }
     const trail = this.#trail;
-    const entry = lookUpScalableContext(context, caches, trail, command.rootTable, request.rid);
+    const entry = lookUpScalableContext(context, caches, trail, request.rid);
     if (entry === undefined) {
       return trail.fault;
     }
@@ -89,26 +89,28 @@ export class PageRequestPort {
       return refused;
     }
     const pasid = request.pasid === NO_PASID ? entry.ridPasid : request.pasid;
-    const found = lookUpPasid(context, caches, trail, entry.pasidDirectory, request.rid, pasid);
+    const found = lookUpPasid(context, caches, trail, entry, request.rid, pasid);
     if (found === undefined) {
       return trail.fault;
     }
-    this.#forget(found, request.page);
+    this.#forget(found, pasid, request.page);
     return 0;
   }
 
   /** The page is about to change: the unit drops what it knows of it. */
-  #forget({ entry, pasid }: CachedPasid, page: number): void {
-    const { iotlb } = this.#parts.caches;
+  #forget(entry: HeldPasid, pasid: number, page: number): void {
+    const { caches } = this.#parts;
     if (entry.translationType === PGTT_FIRST_STAGE) {
-      iotlb.invalidatePasidPages(entry.domainId, pasid, page, 0);
+      caches.invalidatePasidPages(entry.domainId, pasid, page, 0, false);
+    } else if (entry.nested) {
+      caches.invalidateDomain(entry.domainId);
     } else {
-      iotlb.invalidatePages(entry.domainId, page, 0);
+      caches.invalidatePages(entry.domainId, page, 0, false);
     }
   }
 }
 
-function contextFault(caps: Capabilities, entry: ScalableContextEntry, pasid: number): number {
+function contextFault(caps: Capabilities, entry: HeldScalableContext, pasid: number): number {
   if (!entry.deviceTlbEnable) {
     return 0x44;
   }

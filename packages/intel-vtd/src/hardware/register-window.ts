@@ -2,6 +2,7 @@ import type { Capabilities } from "../layout/capabilities.ts";
 import { FAULT_RECORD_BYTES } from "../layout/fault-record.ts";
 import {
   CAP,
+  CCMD,
   ECAP,
   FECTL,
   FSTS,
@@ -14,9 +15,6 @@ import {
   IQH,
   IQT,
   PECTL,
-  PMEN,
-  PMEN_EPM,
-  PMEN_PRS,
   PQA,
   PQH,
   PQT,
@@ -29,6 +27,8 @@ import type { FaultRecorder } from "./fault-recorder.ts";
 import type { GlobalCommand } from "./global-command.ts";
 import type { InvalidationQueue } from "./invalidation-queue.ts";
 import type { PageRequestQueue } from "./page-request-queue.ts";
+import type { ProtectedMemory } from "./protected-memory.ts";
+import type { RegisterInvalidation } from "./register-invalidation.ts";
 
 /** What the registers show and steer. */
 export interface RegisterOwners {
@@ -40,6 +40,8 @@ export interface RegisterOwners {
   readonly faults: FaultRecorder;
   readonly queue: InvalidationQueue;
   readonly pageRequests: PageRequestQueue;
+  readonly protectedMemory: ProtectedMemory;
+  readonly registerInvalidation: RegisterInvalidation;
 }
 
 /**
@@ -51,10 +53,13 @@ export interface RegisterOwners {
 export class RegisterWindow {
   readonly #owners: RegisterOwners;
   readonly #events: readonly (readonly [base: number, event: EventBlock])[];
-  #protectedMemory = false;
+
+  /** Offset of IVA; a unit without such registers has IRO=0. */
+  readonly #iotlb: number;
 
   constructor(owners: RegisterOwners) {
     this.#owners = owners;
+    this.#iotlb = owners.caps.iotlbOffset === 0 ? -16 : owners.caps.iotlbOffset;
     this.#events = [
       [FECTL, owners.faults.event],
       [IECTL, owners.queue.event],
@@ -67,6 +72,9 @@ export class RegisterWindow {
     const record = this.#recordOffset(offset);
     if (record >= 0) {
       return this.#owners.faults.readRecord(record);
+    }
+    if (this.#owners.protectedMemory.has(offset)) {
+      return this.#owners.protectedMemory.read(offset);
     }
     const aligned = offset - (offset % 8);
     const pair = this.#read64(aligned);
@@ -83,6 +91,10 @@ export class RegisterWindow {
       this.#owners.faults.writeRecord(record, value);
       return;
     }
+    if (this.#owners.protectedMemory.has(offset)) {
+      this.#owners.protectedMemory.write(offset, value);
+      return;
+    }
     const aligned = offset - (offset % 8);
     const pair = this.#read64(aligned);
     if (pair === undefined) {
@@ -94,10 +106,19 @@ export class RegisterWindow {
 
   /** Writes 8 bytes. */
   write64(offset: number, lo: number, hi: number): void {
-    const { command, queue, pageRequests } = this.#owners;
+    const { command, queue, pageRequests, registerInvalidation } = this.#owners;
     switch (offset) {
       case RTADDR:
         command.writeRoot(lo, hi);
+        break;
+      case CCMD:
+        registerInvalidation.writeContextCommand(lo, hi);
+        break;
+      case this.#iotlb:
+        registerInvalidation.writeAddress(lo, hi);
+        break;
+      case this.#iotlb + 8:
+        registerInvalidation.writeIotlbCommand(lo, hi);
         break;
       case IQT:
         queue.writeTail(lo);
@@ -131,7 +152,7 @@ export class RegisterWindow {
 
   /** A 64-bit register as halves; undefined where there is none. */
   #read64(offset: number): readonly [lo: number, hi: number] | undefined {
-    const { cap, ecap, command, queue, pageRequests } = this.#owners;
+    const { cap, ecap, command, queue, pageRequests, registerInvalidation } = this.#owners;
     switch (offset) {
       case CAP:
         return cap;
@@ -139,6 +160,12 @@ export class RegisterWindow {
         return ecap;
       case RTADDR:
         return command.root;
+      case CCMD:
+        return registerInvalidation.contextCommand;
+      case this.#iotlb:
+        return registerInvalidation.address;
+      case this.#iotlb + 8:
+        return registerInvalidation.iotlbCommand;
       case IQH:
         return [queue.head, 0];
       case IQT:
@@ -171,8 +198,6 @@ export class RegisterWindow {
         return queue.completionStatus;
       case PRS:
         return pageRequests.status;
-      case PMEN:
-        return this.#protectedMemory ? PMEN_EPM + PMEN_PRS : 0;
       default:
         return this.#readEvent(offset);
     }
@@ -192,9 +217,6 @@ export class RegisterWindow {
         break;
       case PRS:
         pageRequests.writeStatus(value);
-        break;
-      case PMEN:
-        this.#protectedMemory = this.#owners.caps.protectedMemory && value >= PMEN_EPM;
         break;
       default:
         this.#writeEvent(offset, value);

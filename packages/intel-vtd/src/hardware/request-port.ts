@@ -4,20 +4,31 @@ import { faultReason } from "../layout/fault-reason.ts";
 import { TTM_ABORT, TTM_LEGACY, TTM_SCALABLE } from "../layout/registers.ts";
 import type { FaultReporterParts } from "./fault-reporter.ts";
 import { FaultReporter, faultName } from "./fault-reporter.ts";
+import { FirstStageWalk } from "./first-stage-walk.ts";
 import type { GlobalCommand } from "./global-command.ts";
+import { Translation } from "./io-tlb.ts";
 import { judgeLegacy } from "./legacy-judge.ts";
+import type { ProtectedMemory } from "./protected-memory.ts";
 import type { JudgeContext } from "./request.ts";
 import { Request } from "./request.ts";
 import { judgeScalable } from "./scalable-judge.ts";
+import { SecondStageWalk } from "./second-stage-walk.ts";
 import { Trail } from "./trail.ts";
 import type { TranslationCaches } from "./translation-caches.ts";
-import { Walk } from "./walk.ts";
 
 /** The parts of a unit that judge requests. */
 export interface PortParts extends FaultReporterParts {
   readonly caches: TranslationCaches;
   readonly command: GlobalCommand;
+  readonly protectedMemory: ProtectedMemory;
+  /** Major version of the architecture. */
+  readonly majorVersion: number;
 }
+
+/** From this version on the whole unit refuses execute requests; before, the PASID entry does. */
+const NO_EXECUTE_VERSION = 8;
+/** From this version on protected regions count whether translation is on or not. */
+const ALWAYS_PROTECTED_VERSION = 2;
 
 /**
  * Takes memory requests and answers them.
@@ -33,17 +44,20 @@ export class RequestPort {
   readonly #context: JudgeContext;
 
   constructor(parts: PortParts) {
-    const { context, caches, command } = parts;
+    const { context, caches } = parts;
+    const secondStage = new SecondStageWalk(context, caches.paging);
     this.#parts = parts;
     this.#reporter = new FaultReporter(parts);
     this.#context = {
-      ...context,
+      memory: context.memory,
+      caps: context.caps,
+      hostWidth: context.hostWidth,
+      root: context.root,
       caches,
       trail: this.#trail,
-      walk: new Walk(),
-      get rootTable(): number {
-        return command.rootTable;
-      },
+      translation: new Translation(),
+      secondStage,
+      firstStage: new FirstStageWalk(context, caches.paging, secondStage),
     };
   }
 
@@ -57,23 +71,29 @@ export class RequestPort {
     }
     if (!this.#parts.command.translating) {
       return request.type === AT_UNTRANSLATED
-        ? result.pass(page, true, true)
+        ? this.#guarded(result.pass(page, true, true))
         : result.refuse("UR", "translation is off", false);
     }
     this.#trail.start();
     const code = this.#judge();
-    return code === 0 ? result : this.#fault(faultReason(code));
+    if (code !== 0) {
+      return this.#fault(faultReason(code));
+    }
+    return this.#parts.majorVersion >= ALWAYS_PROTECTED_VERSION ? this.#guarded(result) : result;
   }
 
   #judge(): number {
-    const { command, context } = this.#parts;
+    const { context, majorVersion } = this.#parts;
     const request = this.#request;
-    const { mode } = command;
+    const { mode, requestRights } = context.root;
     if (mode === TTM_ABORT) {
       return context.caps.adms ? 0x33 : 0x30;
     }
-    if (mode !== TTM_LEGACY && !(mode === TTM_SCALABLE && context.caps.smts)) {
+    if (mode === TTM_LEGACY ? requestRights : !(mode === TTM_SCALABLE && context.caps.smts)) {
       return 0x30;
+    }
+    if (request.execute && majorVersion >= NO_EXECUTE_VERSION) {
+      return 0x34;
     }
     if (request.type === AT_UNTRANSLATED && request.pasid === NO_PASID && request.toInterruptRange) {
       this.#result.pass(request.page, false, true);
@@ -82,6 +102,16 @@ export class RequestPort {
     return mode === TTM_LEGACY
       ? judgeLegacy(this.#context, request, this.#result)
       : judgeScalable(this.#context, request, this.#result);
+  }
+
+  /** Protected memory is not reached, and nothing is recorded. */
+  #guarded(result: TranslateResult): TranslateResult {
+    const { protectedMemory } = this.#parts;
+    const access = this.#request.type !== AT_TRANSLATION_REQUEST;
+    if (protectedMemory.on && access && protectedMemory.covers(result.page)) {
+      return result.refuse("UR", "protected memory region", false);
+    }
+    return result;
   }
 
   #fault(reason: FaultReason): TranslateResult {

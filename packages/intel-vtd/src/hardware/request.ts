@@ -9,11 +9,13 @@ import {
 } from "@iommu-lab/pci";
 import type { TranslateResult } from "@iommu-lab/pci";
 import { PGTT_PASS_THROUGH } from "../layout/pasid-entry.ts";
-import type { IoTlbEntry } from "./io-tlb.ts";
-import type { Need } from "./second-stage-walk.ts";
+import type { FirstStageWalk } from "./first-stage-walk.ts";
+import type { Translation } from "./io-tlb.ts";
+import { alignDown } from "./page-shift.ts";
+import type { SecondStageWalk } from "./second-stage-walk.ts";
 import type { Trail } from "./trail.ts";
 import type { TranslationCaches } from "./translation-caches.ts";
-import type { Walk, WalkContext } from "./walk.ts";
+import type { Need, WalkContext } from "./walk.ts";
 
 const INTERRUPT_FIRST = 0xfee00;
 const INTERRUPT_LAST = 0xfeeff;
@@ -22,9 +24,10 @@ const INTERRUPT_LAST = 0xfeeff;
 export interface JudgeContext extends WalkContext {
   readonly caches: TranslationCaches;
   readonly trail: Trail;
-  readonly walk: Walk;
-  /** RTA as it was latched. */
-  readonly rootTable: number;
+  readonly firstStage: FirstStageWalk;
+  readonly secondStage: SecondStageWalk;
+  /** The translation in hand: from the IOTLB, or just made. */
+  readonly translation: Translation;
 }
 
 /** One memory request, taken apart. One object per unit, reused. */
@@ -40,6 +43,10 @@ export class Request {
   noWrite = false;
   privileged = false;
   execute = false;
+  /** The address is in FEE0_0000 … FEEF_FFFF. */
+  toInterruptRange = false;
+  /** What it needs of the tables. */
+  need: Need = "read";
 
   /** Takes a request apart. */
   set(rid: number, pasid: number, page: number, flags: number): void {
@@ -51,36 +58,51 @@ export class Request {
     this.noWrite = (flags & REQUEST_NO_WRITE) !== 0;
     this.privileged = pasid !== NO_PASID && (flags & REQUEST_PRIVILEGED) !== 0;
     this.execute = pasid !== NO_PASID && (flags & REQUEST_EXECUTE) !== 0;
+    this.toInterruptRange = inInterruptRange(page);
+    this.need = this.type === AT_TRANSLATION_REQUEST ? "none" : this.write ? "write" : "read";
   }
 
-  /** The address is in FEE0_0000 … FEEF_FFFF. */
-  get toInterruptRange(): boolean {
-    return inInterruptRange(this.page);
-  }
-
-  /** What it needs of the tables. */
-  get need(): Need {
-    if (this.type === AT_TRANSLATION_REQUEST) {
-      return "none";
-    }
-    return this.write ? "write" : "read";
+  /** The access counts as a write, so a writable leaf becomes dirty. Without NWFS a Translation Request always does. */
+  marksDirty(noWriteHonoured: boolean): boolean {
+    return this.type === AT_TRANSLATION_REQUEST ? !(this.noWrite && noWriteHonoured) : this.write;
   }
 }
 
 /** Whether a page is in FEE0_0000 … FEEF_FFFF. */
-function inInterruptRange(page: number): boolean {
+export function inInterruptRange(page: number): boolean {
   return page >= INTERRUPT_FIRST && page <= INTERRUPT_LAST;
 }
 
-/** Whether an IOTLB entry serves the request; if not, the tables are walked again. */
-export function serves(entry: IoTlbEntry, request: Request): boolean {
-  if (entry.privileged !== request.privileged) {
-    return false;
+/** How an IOTLB entry serves a request: not at all, which asks for a walk, or with this fault code (0 = it permits). */
+export const WALK: number = -1;
+
+/**
+ * Judges a request by a remembered translation. Rights that the tables got since are not seen: that is what an
+ * invalidation is for. A dirty bit that must be set first asks for a walk.
+ *
+ * Source: VT-d 5.10 §6.2.5.
+ *
+ * @param write code for a missing write permission
+ * @param read code for a missing read permission
+ * @returns the fault code, 0, or {@link WALK}
+ */
+export function remembered(
+  entry: Translation,
+  request: Request,
+  noWriteHonoured: boolean,
+  write: number,
+  read: number,
+): number {
+  if (entry.fault !== 0) {
+    return entry.fault;
   }
-  if (request.need === "none") {
-    return !entry.write || entry.dirty;
+  if (request.need === "write" && !entry.write) {
+    return write;
   }
-  return request.write ? entry.write && entry.dirty : entry.read;
+  if (request.need === "read" && !entry.read) {
+    return read;
+  }
+  return entry.write && !entry.dirty && request.marksDirty(noWriteHonoured) ? WALK : 0;
 }
 
 /**
@@ -91,12 +113,12 @@ export function serves(entry: IoTlbEntry, request: Request): boolean {
  */
 export function complete(
   request: Request,
-  entry: IoTlbEntry,
+  entry: Translation,
   noWriteHonoured: boolean,
   interruptFault: number,
   result: TranslateResult,
 ): number {
-  const target = entry.target + (request.page - entry.page);
+  const target = entry.target + (request.page - alignDown(request.page, entry.sizeLog2 - 12));
   const translationRequest = request.type === AT_TRANSLATION_REQUEST;
   if (inInterruptRange(target) && !(translationRequest && entry.translationType === PGTT_PASS_THROUGH)) {
     return interruptFault;
@@ -118,4 +140,12 @@ export function complete(
 export function completeInterruptRange(request: Request, result: TranslateResult): void {
   result.pass(request.page, false, !request.noWrite);
   result.untranslatedOnly = !request.noWrite;
+}
+
+/** The largest page a unit has, as log2: how large a pass-through translation is. */
+export function passThroughSize({ caps }: WalkContext): number {
+  if ((caps.sslps & 2) !== 0 || caps.fs1gp) {
+    return 30;
+  }
+  return (caps.sslps & 1) !== 0 || caps.fsts ? 21 : 12;
 }

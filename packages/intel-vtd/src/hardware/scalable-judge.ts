@@ -1,27 +1,40 @@
 import type { TranslateResult } from "@iommu-lab/pci";
 import { AT_TRANSLATED, AT_TRANSLATION_REQUEST, AT_UNTRANSLATED, NO_PASID } from "@iommu-lab/pci";
-import { inputWidth, tableLevels } from "../layout/capabilities.ts";
-import { PGTT_FIRST_STAGE, PGTT_PASS_THROUGH } from "../layout/pasid-entry.ts";
-import type { ScalableContextEntry } from "../layout/scalable-context-entry.ts";
-import { walkFirstStage } from "./first-stage-walk.ts";
+import { PGTT_PASS_THROUGH, PGTT_SECOND_STAGE } from "../layout/pasid-entry.ts";
+import type { HeldScalableContext } from "./held-context.ts";
+import type { HeldPasid } from "./held-pasid.ts";
+import { alignDown, power } from "./page-shift.ts";
 import { lookUpPasid } from "./pasid-lookup.ts";
+import { judgeHostPermission } from "./host-permission-table.ts";
 import type { JudgeContext, Request } from "./request.ts";
-import { complete, completeInterruptRange, serves } from "./request.ts";
-import { directoryEnd, lookUpScalableContext, pasidFault } from "./scalable-lookup.ts";
-import { SCALABLE_CODES, walkSecondStage } from "./second-stage-walk.ts";
-import type { CachedPasid } from "./translation-caches.ts";
+import { WALK, complete, completeInterruptRange, passThroughSize, remembered } from "./request.ts";
+import { lookUpScalableContext, pasidFault } from "./scalable-lookup.ts";
+import { SCALABLE_CODES } from "./second-stage-walk.ts";
+
+const NO_WRITE = 0x85;
+const NO_READ = 0x86;
+const NOT_PRESENT = 0x79;
+const HOST_BEYOND = 0x83;
+const GUEST_BEYOND = 0x84;
+const INTERRUPT_OUTPUT = 0x87;
 
 /**
- * Judges a request in scalable mode. A Translated request ends at the context entry: with DTE=1 it passes, whatever the
- * PASID entry holds.
+ * Judges a request in scalable mode. An Untranslated request that the IOTLB knows needs no context entry. A Translated
+ * request ends at the context entry: with DTE=1 and HPTE=0 it passes, whatever the PASID entry holds.
  *
- * Source: VT-d 5.10 §3.4.3, §4.2.
+ * Source: VT-d 5.10 §3.4.3, §4.2, §6.2.5.
  *
  * @returns the fault code; 0 = `result` holds the answer
  */
 export function judgeScalable(context: JudgeContext, request: Request, result: TranslateResult): number {
+  if (request.type === AT_UNTRANSLATED) {
+    const code = tryIoTlb(context, request, result);
+    if (code !== WALK) {
+      return code;
+    }
+  }
   const { trail, caches, caps } = context;
-  const entry = lookUpScalableContext(context, caches, trail, context.rootTable, request.rid);
+  const entry = lookUpScalableContext(context, caches, trail, request.rid);
   if (entry === undefined) {
     return trail.fault;
   }
@@ -32,42 +45,61 @@ export function judgeScalable(context: JudgeContext, request: Request, result: T
     return judgeTranslated(context, entry, request, result);
   }
   const refused = pasidFault(caps, entry, request.pasid);
-  return refused === 0 ? judgeByPasid(context, entry, request, result) : refused;
+  if (refused !== 0) {
+    return refused;
+  }
+  if (request.type === AT_TRANSLATION_REQUEST) {
+    if (request.pasid === NO_PASID && request.toInterruptRange) {
+      completeInterruptRange(request, result);
+      return 0;
+    }
+    const code = tryIoTlb(context, request, result);
+    if (code !== WALK) {
+      return code;
+    }
+  }
+  return judgeByPasid(context, entry, request, result);
 }
 
-/** The part of the way behind the context entry: IOTLB, else PASID entry and walk. */
+function tryIoTlb(context: JudgeContext, request: Request, result: TranslateResult): number {
+  const { caches, caps, trail, translation } = context;
+  if (
+    request.execute ||
+    !caches.iotlb.lookup(request.rid, request.pasid, request.privileged, request.page, translation)
+  ) {
+    return WALK;
+  }
+  trail.faultDisable = translation.faultDisable;
+  const code = remembered(translation, request, caps.nwfs, NO_WRITE, NO_READ);
+  return code === 0 ? complete(request, translation, caps.nwfs, INTERRUPT_OUTPUT, result) : code;
+}
+
+/** The part of the way behind the context entry: PASID entry and walk. */
 function judgeByPasid(
   context: JudgeContext,
-  entry: ScalableContextEntry,
+  entry: HeldScalableContext,
   request: Request,
   result: TranslateResult,
 ): number {
-  const { trail, caches, caps } = context;
-  if (request.type === AT_TRANSLATION_REQUEST && request.pasid === NO_PASID && request.toInterruptRange) {
-    completeInterruptRange(request, result);
-    return 0;
-  }
-  const cached = caches.iotlb.lookup(request.rid, request.pasid, request.page);
-  if (cached !== undefined && !request.execute && serves(cached, request)) {
-    return complete(request, cached, caps.nwfs, 0x87, result);
-  }
+  const { trail, caches } = context;
   const pasid = request.pasid === NO_PASID ? entry.ridPasid : request.pasid;
-  const found = lookUpPasid(context, caches, trail, entry.pasidDirectory, request.rid, pasid);
+  const found = lookUpPasid(context, caches, trail, entry, request.rid, pasid);
   if (found === undefined) {
     return trail.fault;
   }
   if (request.execute) {
     return 0x5c;
   }
-  if (request.privileged && !found.entry.supervisorEnable) {
+  const privileged = request.pasid === NO_PASID ? entry.ridPrivileged : request.privileged;
+  if (privileged && !found.supervisorEnable) {
     return 0x5d;
   }
-  return translate(context, found, request, result);
+  return translate(context, found, pasid, privileged, request, result);
 }
 
 function judgeTranslated(
   context: JudgeContext,
-  entry: ScalableContextEntry,
+  entry: HeldScalableContext,
   request: Request,
   result: TranslateResult,
 ): number {
@@ -75,80 +107,91 @@ function judgeTranslated(
     if (!context.caps.ptrs || !entry.translatedPasidEnable) {
       return 0x49;
     }
-    if (request.pasid >= directoryEnd(entry)) {
+    if (request.pasid >= entry.directoryEnd) {
       return 0x46;
     }
   }
-  if (request.page >= 2 ** (context.hostWidth - 12)) {
-    return 0x83;
+  if (request.page >= power(context.hostWidth - 12)) {
+    return HOST_BEYOND;
   }
   if (request.toInterruptRange) {
-    return 0x87;
+    return INTERRUPT_OUTPUT;
+  }
+  if (entry.permissionTableEnable) {
+    const fault = judgeHostPermission(context, entry, request);
+    if (fault !== 0) {
+      return fault;
+    }
   }
   result.pass(request.page, true, true);
   return 0;
 }
 
-function translate(context: JudgeContext, found: CachedPasid, request: Request, result: TranslateResult): number {
-  const { caches, caps, trail, walk } = context;
-  const { entry } = found;
-  const fault = walkByType(context, found, request);
-  if (fault !== 0) {
-    trail.line = walk.line === 0 ? trail.line : walk.line;
-    return fault;
+function translate(
+  context: JudgeContext,
+  found: HeldPasid,
+  pasid: number,
+  privileged: boolean,
+  request: Request,
+  result: TranslateResult,
+): number {
+  const { caches, caps, translation } = context;
+  const fault = walk(context, found, pasid, privileged, request);
+  translation.faultDisable = context.trail.faultDisable;
+  translation.fault = fault;
+  translation.domainId = found.domainId;
+  translation.translationType = found.translationType;
+  translation.pasid = pasid;
+  if (fault === 0) {
+    translation.snoop ||= found.pageSnoop;
+    if (translation.read || translation.write) {
+      caches.iotlb.keep(request.rid, request.pasid, request.privileged, request.page, translation);
+    }
+    return complete(request, translation, caps.nwfs, INTERRUPT_OUTPUT, result);
   }
-  const first = request.page - (request.page % 2 ** (walk.sizeLog2 - 12));
-  const made = {
-    page: first,
-    sizeLog2: walk.sizeLog2,
-    target: walk.target,
-    read: walk.read,
-    write: walk.write,
-    snoop: entry.pageSnoop || walk.snoop,
-    dirty: walk.dirty,
-    privileged: request.privileged,
-    domainId: entry.domainId,
-    translationType: entry.translationType,
-    pasid: found.pasid,
-  };
-  if (made.read || made.write) {
-    caches.iotlb.keep(request.rid, request.pasid, made);
+  if (caps.cm && fault === NOT_PRESENT && found.translationType === PGTT_SECOND_STAGE) {
+    translation.sizeLog2 = 12;
+    caches.iotlb.keep(request.rid, request.pasid, request.privileged, request.page, translation);
   }
-  return complete(request, made, caps.nwfs, 0x87, result);
+  return fault;
 }
 
-function walkByType(context: JudgeContext, { entry }: CachedPasid, request: Request): number {
-  const { caps, walk } = context;
+/** Fills the translation in hand. @returns the fault code */
+function walk(context: JudgeContext, found: HeldPasid, pasid: number, privileged: boolean, request: Request): number {
+  const { caps, trail, translation, secondStage, firstStage } = context;
   const { page, need } = request;
-  if (entry.translationType === PGTT_PASS_THROUGH) {
-    walk.start();
-    walk.sizeLog2 = passThroughSize(context);
-    walk.target = page - (page % 2 ** (walk.sizeLog2 - 12));
-    return page >= 2 ** (context.hostWidth - 12) ? 0x83 : 0;
+  if (found.translationType === PGTT_PASS_THROUGH) {
+    return passThrough(context, page);
   }
-  if (entry.translationType === PGTT_FIRST_STAGE) {
-    const mode = {
-      levels: entry.firstStageMode === 1 ? 5 : 4,
-      privileged: request.privileged,
-      writeProtect: entry.writeProtect,
-      marksDirty: need === "write" || (need === "none" && !(request.noWrite && caps.nwfs)),
-    };
-    walkFirstStage(context, walk, mode, entry.firstStageTable, page, need);
-    return walk.fault;
+  const marksDirty = request.marksDirty(caps.nwfs);
+  const second = found.translationType === PGTT_SECOND_STAGE;
+  if (second && page >= found.endPage) {
+    return GUEST_BEYOND;
   }
-  const width = Math.min(caps.mgaw, inputWidth(entry.addressWidth));
-  if (page >= 2 ** (width - 12)) {
-    walk.start();
-    return 0x84;
+  const reached = second
+    ? secondStage.run(SCALABLE_CODES, found, page, need, marksDirty)
+    : firstStage.run(found, pasid, page, need, privileged, marksDirty);
+  const done = second ? secondStage : firstStage;
+  if (!reached) {
+    trail.line = done.line === 0 ? trail.line : done.line;
+    return done.fault;
   }
-  walkSecondStage(context, walk, SCALABLE_CODES, entry.secondStageTable, tableLevels(entry.addressWidth), page, need);
-  return walk.fault;
+  translation.sizeLog2 = done.sizeLog2;
+  translation.target = done.target;
+  translation.read = done.read;
+  translation.write = done.write;
+  translation.snoop = done.snoop;
+  translation.dirty = done.dirty;
+  return 0;
 }
 
-/** A pass-through translation is as large as the largest page the unit has. */
-function passThroughSize({ caps }: JudgeContext): number {
-  if ((caps.sslps & 2) !== 0 || caps.fs1gp) {
-    return 30;
-  }
-  return (caps.sslps & 1) !== 0 || caps.fsts ? 21 : 12;
+function passThrough(context: JudgeContext, page: number): number {
+  const { translation } = context;
+  translation.sizeLog2 = passThroughSize(context);
+  translation.target = alignDown(page, translation.sizeLog2 - 12);
+  translation.read = true;
+  translation.write = true;
+  translation.snoop = false;
+  translation.dirty = true;
+  return page >= power(context.hostWidth - 12) ? HOST_BEYOND : 0;
 }

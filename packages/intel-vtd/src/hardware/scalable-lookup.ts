@@ -1,18 +1,12 @@
-import { bits32 } from "@iommu-lab/core";
 import { NO_PASID } from "@iommu-lab/pci";
 import type { Capabilities } from "../layout/capabilities.ts";
 import { ROOT_ENTRY_BYTES } from "../layout/root-entry.ts";
-import type { ScalableContextEntry } from "../layout/scalable-context-entry.ts";
-import { SCALABLE_CONTEXT_BYTES, decodeScalableContext } from "../layout/scalable-context-entry.ts";
+import { SCALABLE_CONTEXT_BYTES } from "../layout/scalable-context-entry.ts";
+import type { HeldScalableContext } from "./held-context.ts";
 import type { Trail } from "./trail.ts";
 import type { TranslationCaches } from "./translation-caches.ts";
 import type { WalkContext } from "./walk.ts";
-import { pointerBeyondHost } from "./walk.ts";
-
-/** PASIDs below this number have an entry in the directory of a context entry. */
-export function directoryEnd(entry: ScalableContextEntry): number {
-  return 2 ** (entry.directorySize + 13);
-}
+import { pointerBeyondHost, pointerOf } from "./walk.ts";
 
 /**
  * Checks a PASID against unit and context entry.
@@ -20,17 +14,17 @@ export function directoryEnd(entry: ScalableContextEntry): number {
  * @param pasid NO_PASID for a request without
  * @returns the fault code, 0 = none
  */
-export function pasidFault(caps: Capabilities, entry: ScalableContextEntry, pasid: number): number {
+export function pasidFault(caps: Capabilities, entry: HeldScalableContext, pasid: number): number {
   if (pasid === NO_PASID) {
     return 0;
   }
   if (!entry.pasidEnable) {
     return 0x45;
   }
-  if (pasid >= 2 ** caps.pasidBits) {
+  if (pasid >>> caps.pasidBits !== 0) {
     return 0x89;
   }
-  if (pasid >= directoryEnd(entry)) {
+  if (pasid >= entry.directoryEnd) {
     return 0x46;
   }
   return pasid === entry.ridPasid ? 0x48 : 0;
@@ -40,7 +34,7 @@ export function pasidFault(caps: Capabilities, entry: ScalableContextEntry, pasi
  * Finds the scalable context entry of a requester: from the cache, else half of a root entry, then context entry, each
  * checked for present, reserved bits and invalid programming in that order.
  *
- * Source: VT-d 5.10 §3.4.3, §9.2, §9.4.
+ * Source: VT-d 5.10 §3.4.3, §6.2.2, §9.2, §9.4.
  *
  * @returns undefined when there is none; the fault is in `trail`
  */
@@ -48,85 +42,82 @@ export function lookUpScalableContext(
   context: WalkContext,
   caches: TranslationCaches,
   trail: Trail,
-  rootTable: number,
   rid: number,
-): ScalableContextEntry | undefined {
-  const cached = caches.scalableContext(rid);
-  if (cached !== undefined) {
-    trail.faultDisable = cached.faultDisable;
-    return cached;
+): HeldScalableContext | undefined {
+  let held = caches.scalableContexts.find(rid);
+  if (held === undefined) {
+    held = caches.scalableContexts.blank();
+    held.faultDisable = false;
+    held.fault = readContext(context, trail, rid, held);
+    // An entry that makes faults may be kept in caching mode alone.
+    if (held.fault === 0 || (context.caps.cm && held.fault !== 0x38 && held.fault !== 0x40)) {
+      caches.scalableContexts.keep(held, rid);
+    }
   }
-  const table = contextTable(context, trail, rootTable, rid);
-  if (table === undefined) {
-    return undefined;
-  }
-  const { memory } = context;
-  trail.line = table + (rid & 0x7f) * SCALABLE_CONTEXT_BYTES;
-  if (!memory.exists(trail.line)) {
-    return trail.fail(0x40);
-  }
-  const words: number[] = [];
-  for (let offset = 0; offset < SCALABLE_CONTEXT_BYTES; offset += 4) {
-    words.push(memory.load32(trail.line + offset));
-  }
-  const read = decodeScalableContext(words);
-  trail.faultDisable = read.faultDisable;
-  if (!read.present) {
-    return trail.fail(0x41);
-  }
-  if (reserved(context, words)) {
-    return trail.fail(0x42);
-  }
-  const entry = context.caps.rps ? read : { ...read, ridPasid: 0 };
-  if (!programmed(entry)) {
-    return trail.fail(0x43);
-  }
-  caches.keepScalableContext(rid, entry);
-  return entry;
+  trail.faultDisable = held.faultDisable;
+  return held.fault === 0 ? held : trail.fail(held.fault);
 }
 
-function contextTable(context: WalkContext, trail: Trail, rootTable: number, rid: number): number | undefined {
-  const { memory } = context;
-  const half = (rid & 0x80) === 0 ? 0 : 8;
-  trail.line = rootTable + (rid >>> 8) * ROOT_ENTRY_BYTES + half;
+function readContext(context: WalkContext, trail: Trail, rid: number, into: HeldScalableContext): number {
+  const { memory, caps, hostWidth, root } = context;
+  trail.line = root.table + (rid >>> 8) * ROOT_ENTRY_BYTES + ((rid & 0x80) === 0 ? 0 : 8);
   if (!memory.load64(trail.line)) {
-    return trail.fail(0x38);
+    return 0x38;
+  }
+  if ((memory.lo & 1) === 0) {
+    return 0x39;
+  }
+  if ((memory.lo & 0xffe) !== 0 || pointerBeyondHost(memory.hi, hostWidth)) {
+    return 0x3a;
+  }
+  trail.line = pointerOf(memory.lo, memory.hi) + (rid & 0x7f) * SCALABLE_CONTEXT_BYTES;
+  if (!memory.load64(trail.line)) {
+    return 0x40;
   }
   const { lo, hi } = memory;
+  into.faultDisable = (lo & 2) !== 0;
   if ((lo & 1) === 0) {
-    return trail.fail(0x39);
+    return 0x41;
   }
-  if (bits32(lo, 11, 1) !== 0 || pointerBeyondHost(hi, context.hostWidth)) {
-    return trail.fail(0x3a);
+  memory.load64(trail.line + 8);
+  const rid0 = memory.lo;
+  const spareRid = (rid0 & (caps.rprivs ? 0xffe00000 : 0xfff00000)) | memory.hi;
+  memory.load64(trail.line + 16);
+  const spareThird = memory.lo | memory.hi;
+  memory.load64(trail.line + 24);
+  const spare = (lo & 0x1ff & ~featureBits(caps)) | spareRid | spareThird | memory.lo | memory.hi;
+  if (spare !== 0 || pointerBeyondHost(hi, hostWidth)) {
+    return 0x42;
   }
-  return hi * 2 ** 32 + ((lo & 0xfffff000) >>> 0);
-}
-
-/**
- * Bits that must be 0. A unit without RPS takes RID_PASID as 0 whatever it holds.
- *
- * Source: VT-d 5.10 §9.4; an emulated unit for the RID_PASID reading.
- */
-function reserved(context: WalkContext, words: readonly number[]): boolean {
-  const { caps } = context;
-  const [low = 0, high = 0, rid = 0, ...rest] = words;
-  const features = featureBits(caps);
-  if ((low & 0x1ff & ~features) !== 0 || pointerBeyondHost(high, context.hostWidth)) {
-    return true;
-  }
-  const spare = rid & (caps.rprivs ? 0xffe00000 : 0xfff00000);
-  return spare !== 0 || rest.some((word) => word !== 0);
+  into.deviceTlbEnable = (lo & 4) !== 0;
+  into.pasidEnable = (lo & 8) !== 0;
+  into.pageRequestEnable = (lo & 0x10) !== 0;
+  into.permissionTableEnable = (lo & 0x20) !== 0;
+  into.translatedPasidEnable = (lo & 0x40) !== 0;
+  into.directorySize = (lo >>> 9) & 7;
+  into.directory = pointerOf(lo, hi);
+  // A unit without RPS takes RID_PASID as 0 whatever it holds, as an emulated unit does.
+  into.ridPasid = caps.rps ? rid0 & 0xfffff : 0;
+  into.ridPrivileged = (rid0 & 0x100000) !== 0;
+  return programmed(into) ? 0 : 0x43;
 }
 
 /** Which of bits 8:0 mean something on this unit. */
 function featureBits(caps: Capabilities): number {
-  return 0b11 | (caps.dt ? 4 : 0) | (caps.pasid ? 8 : 0) | (caps.prs ? 0x10 : 0) | (caps.ptrs ? 0x40 : 0);
+  return (
+    0b11 |
+    (caps.dt ? 4 : 0) |
+    (caps.pasid ? 8 : 0) |
+    (caps.prs ? 0x10 : 0) |
+    (caps.hpts ? 0x20 : 0) |
+    (caps.ptrs ? 0x40 : 0)
+  );
 }
 
-function programmed(entry: ScalableContextEntry): boolean {
+function programmed(entry: HeldScalableContext): boolean {
   return (
     (!entry.pageRequestEnable || entry.deviceTlbEnable) &&
-    entry.ridPasid < directoryEnd(entry) &&
+    entry.ridPasid < entry.directoryEnd &&
     (!entry.translatedPasidEnable || entry.pasidEnable)
   );
 }

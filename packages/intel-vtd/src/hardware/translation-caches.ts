@@ -1,99 +1,63 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
-import type { ContextEntry } from "../layout/context-entry.ts";
-import type { PasidEntry } from "../layout/pasid-entry.ts";
-import type { ScalableContextEntry } from "../layout/scalable-context-entry.ts";
+import type { CachePolicies, CachePolicy } from "./cache-policy.ts";
+import { EntryCache } from "./entry-cache.ts";
+import { HeldContext, HeldScalableContext } from "./held-context.ts";
+import { HeldPasid } from "./held-pasid.ts";
 import { IoTlb } from "./io-tlb.ts";
+import { PagingCache } from "./paging-cache.ts";
+import { PermissionCache } from "./permission-cache.ts";
 
-/** Which results a unit keeps: everything the architecture allows, or nothing. */
-export type CachePolicy = "keep-all" | "none";
-
-/** A PASID entry as it was read. */
-export interface CachedPasid {
-  readonly rid: number;
-  readonly pasid: number;
-  readonly entry: PasidEntry;
-  /** FPD of the directory entry or of the entry itself. */
-  readonly faultDisable: boolean;
-}
-
-const PASIDS = 2 ** 20;
+/** Function bits that do not count, by FM. */
+const IGNORED_FUNCTION_BITS = [0, 4, 6, 7];
 
 /**
- * What a unit remembers of the tables. With caching mode off only fault-free entries are kept, and nothing leaves but by
- * an invalidation or a reset: a forgotten invalidation shows.
+ * What a unit remembers of the tables. With caching mode off only fault-free entries are kept; with it on, entries that
+ * make faults too, but for those of the first stage alone.
  *
- * Source: VT-d 5.10 §6.2.
+ * Source: VT-d 5.10 §6.2, §6.5.2.
  */
 export class TranslationCaches implements Digestible {
+  /** Context cache, legacy mode. */
+  readonly contexts: EntryCache<HeldContext>;
+  /** Context cache, scalable mode. */
+  readonly scalableContexts: EntryCache<HeldScalableContext>;
+  /** PASID cache. */
+  readonly pasids: EntryCache<HeldPasid>;
   /** IOTLB. */
   readonly iotlb: IoTlb;
-  readonly #keep: boolean;
-  readonly #contexts = new Map<number, ContextEntry>();
-  readonly #scalableContexts = new Map<number, ScalableContextEntry>();
-  readonly #pasids = new Map<number, CachedPasid>();
+  /** Paging-structure caches. */
+  readonly paging: PagingCache;
+  /** Host permissions. */
+  readonly permissions: PermissionCache;
 
-  constructor(policy: CachePolicy) {
-    this.#keep = policy === "keep-all";
-    this.iotlb = new IoTlb(this.#keep);
-  }
-
-  /** The cached legacy context entry of a requester. */
-  context(rid: number): ContextEntry | undefined {
-    return this.#contexts.get(rid);
-  }
-
-  /** Remembers a legacy context entry. */
-  keepContext(rid: number, entry: ContextEntry): void {
-    if (this.#keep) {
-      this.#contexts.set(rid, entry);
-    }
-  }
-
-  /** The cached scalable context entry of a requester. */
-  scalableContext(rid: number): ScalableContextEntry | undefined {
-    return this.#scalableContexts.get(rid);
-  }
-
-  /** Remembers a scalable context entry. */
-  keepScalableContext(rid: number, entry: ScalableContextEntry): void {
-    if (this.#keep) {
-      this.#scalableContexts.set(rid, entry);
-    }
-  }
-
-  /** The cached PASID entry of a requester. */
-  pasid(rid: number, pasid: number): CachedPasid | undefined {
-    return this.#pasids.get(rid * PASIDS + pasid);
-  }
-
-  /** Remembers a PASID entry. */
-  keepPasid(cached: CachedPasid): void {
-    if (this.#keep) {
-      this.#pasids.set(cached.rid * PASIDS + cached.pasid, cached);
-    }
+  constructor(policy: CachePolicy | CachePolicies) {
+    const { context, pasid, iotlb, paging } = policies(policy);
+    this.contexts = new EntryCache(context, () => new HeldContext());
+    this.scalableContexts = new EntryCache(context, () => new HeldScalableContext());
+    this.pasids = new EntryCache(pasid, () => new HeldPasid());
+    this.iotlb = new IoTlb(iotlb);
+    this.paging = new PagingCache(paging);
+    this.permissions = new PermissionCache(iotlb);
   }
 
   /** Drops everything: reset, root table pointer, translation off. */
   clear(): void {
     this.clearContexts();
-    this.clearPasids();
-    this.iotlb.clear();
+    this.pasids.clear();
+    this.clearTranslations();
+    this.permissions.clear();
   }
 
   /** Drops all context entries. */
   clearContexts(): void {
-    this.#contexts.clear();
-    this.#scalableContexts.clear();
+    this.contexts.clear();
+    this.scalableContexts.clear();
   }
 
   /** Drops the legacy context entries of a domain ID; in scalable mode all entries. */
   invalidateContextsOfDomain(domainId: number): void {
-    for (const [rid, entry] of this.#contexts) {
-      if (entry.domainId === domainId) {
-        this.#contexts.delete(rid);
-      }
-    }
-    this.#scalableContexts.clear();
+    this.contexts.drop((entry) => entry.domainId === domainId);
+    this.scalableContexts.clear();
   }
 
   /**
@@ -102,41 +66,63 @@ export class TranslationCaches implements Digestible {
    * @param mask FM: function bits that do not count
    */
   invalidateContextsOfDevice(sourceId: number, mask: number, domainId: number): void {
-    const ignored = [0, 4, 6, 7][mask] ?? 0;
+    const ignored = IGNORED_FUNCTION_BITS[mask] ?? 0;
     const same = (rid: number): boolean => (rid & ~ignored) === (sourceId & ~ignored);
-    for (const [rid, entry] of this.#contexts) {
-      if (same(rid) && entry.domainId === domainId) {
-        this.#contexts.delete(rid);
-      }
-    }
-    for (const rid of this.#scalableContexts.keys()) {
-      if (same(rid)) {
-        this.#scalableContexts.delete(rid);
-      }
-    }
+    this.contexts.drop((entry, rid) => same(rid) && entry.domainId === domainId);
+    this.scalableContexts.drop((_entry, rid) => same(rid));
   }
 
-  /** Drops all PASID entries. */
-  clearPasids(): void {
-    this.#pasids.clear();
-  }
-
-  /** Drops the PASID entries of a domain ID, of one PASID when given. */
+  /**
+   * Drops the PASID entries of a domain ID, of one PASID when given. What is remembered as a fault has no domain ID and
+   * goes with any.
+   */
   invalidatePasids(domainId: number, pasid?: number): void {
-    for (const [key, cached] of this.#pasids) {
-      if (cached.entry.domainId === domainId && (pasid === undefined || cached.pasid === pasid)) {
-        this.#pasids.delete(key);
-      }
-    }
+    this.pasids.drop(
+      (entry, _rid, own) =>
+        (entry.domainId === domainId || entry.fault !== 0) && (pasid === undefined || own === pasid),
+    );
+  }
+
+  /** IOTLB and paging structures, everything. */
+  clearTranslations(): void {
+    this.iotlb.clear();
+    this.paging.clear();
+  }
+
+  /** IOTLB and paging structures, a domain ID. */
+  invalidateDomain(domainId: number): void {
+    this.iotlb.invalidateDomain(domainId);
+    this.paging.invalidateDomain(domainId);
+  }
+
+  /** IOTLB and paging structures, pages of a domain ID. */
+  invalidatePages(domainId: number, page: number, order: number, leafOnly: boolean): void {
+    this.iotlb.invalidatePages(domainId, page, order);
+    this.paging.invalidatePages(domainId, page, order, leafOnly);
+  }
+
+  /** IOTLB and paging structures, a PASID of a domain ID. */
+  invalidatePasid(domainId: number, pasid: number): void {
+    this.iotlb.invalidatePasid(domainId, pasid);
+    this.paging.invalidatePasid(domainId, pasid);
+  }
+
+  /** IOTLB and paging structures, pages of a PASID. */
+  invalidatePasidPages(domainId: number, pasid: number, page: number, order: number, leafOnly: boolean): void {
+    this.iotlb.invalidatePasidPages(domainId, pasid, page, order);
+    this.paging.invalidatePasidPages(domainId, pasid, page, order, leafOnly);
   }
 
   digest(into: Digest): void {
-    for (const map of [this.#contexts, this.#scalableContexts, this.#pasids]) {
-      for (const [key, value] of [...map].toSorted((a, b) => a[0] - b[0])) {
-        into.number(key);
-        into.text(JSON.stringify(value));
-      }
+    const { contexts, scalableContexts, pasids, iotlb, paging, permissions } = this;
+    for (const part of [contexts, scalableContexts, pasids, iotlb, paging, permissions]) {
+      part.digest(into);
     }
-    this.iotlb.digest(into);
   }
+}
+
+function policies(policy: CachePolicy | CachePolicies): Required<CachePolicies> {
+  const each = typeof policy === "object" && !("lru" in policy) && !("random" in policy) ? policy : undefined;
+  const all: CachePolicy = each === undefined ? (policy as CachePolicy) : "keep-all";
+  return { context: all, pasid: all, iotlb: all, paging: all, ...each };
 }

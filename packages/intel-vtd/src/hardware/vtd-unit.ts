@@ -4,15 +4,18 @@ import type { InterruptSink } from "../interrupt.ts";
 import type { Capabilities } from "../layout/capabilities.ts";
 import { decodeCapabilities } from "../layout/capabilities.ts";
 import { TTM_LEGACY, TTM_SCALABLE } from "../layout/registers.ts";
+import type { CachePolicies, CachePolicy } from "./cache-policy.ts";
 import { Executor } from "./descriptor-executor.ts";
 import { FaultRecorder } from "./fault-recorder.ts";
 import { GlobalCommand } from "./global-command.ts";
 import { InvalidationQueue } from "./invalidation-queue.ts";
+import { LatchedRoot } from "./latched-root.ts";
 import { PageRequestPort } from "./page-request-port.ts";
 import { PageRequestQueue } from "./page-request-queue.ts";
+import { ProtectedMemory } from "./protected-memory.ts";
+import { RegisterInvalidation } from "./register-invalidation.ts";
 import { RegisterWindow } from "./register-window.ts";
 import { RequestPort } from "./request-port.ts";
-import type { CachePolicy } from "./translation-caches.ts";
 import { TranslationCaches } from "./translation-caches.ts";
 import type { WalkContext } from "./walk.ts";
 
@@ -33,8 +36,8 @@ export interface VtdUnitOptions {
   readonly hostAddressWidth: number;
   /** ns after which a device-TLB invalidation is given up. */
   readonly invalidationTimeout: number;
-  /** What it remembers of the tables. */
-  readonly caches: CachePolicy;
+  /** What it remembers of the tables, as a whole or by cache. */
+  readonly caches: CachePolicy | CachePolicies;
 }
 
 /** What a unit is connected to. */
@@ -69,17 +72,21 @@ export class VtdUnit implements IommuHardware, MmioRegion, Digestible {
   readonly #requests: RequestPort;
   readonly #pageRequestPort: PageRequestPort;
   readonly #registers: RegisterWindow;
+  readonly #state: readonly Digestible[];
 
   constructor(options: VtdUnitOptions, ports: VtdUnitPorts) {
     const { memory, clock, trace, root, interrupts } = ports;
     const [capLo, capHi] = options.cap;
     const [ecapLo, ecapHi] = options.ecap;
     const caps = decodeCapabilities(capLo, capHi, ecapLo, ecapHi);
-    const context: WalkContext = { memory, caps, hostWidth: options.hostAddressWidth };
+    const latched = new LatchedRoot();
+    const context: WalkContext = { memory, caps, hostWidth: options.hostAddressWidth, root: latched };
+    const majorVersion = options.version >>> 4;
+    const protectedMemory = new ProtectedMemory(caps);
     this.name = options.name;
     this.caps = caps;
     this.#caches = new TranslationCaches(options.caches);
-    this.#faults = new FaultRecorder(caps.faultRecords, interrupts);
+    this.#faults = new FaultRecorder(caps.faultRecords, faultWidth(caps), interrupts);
     this.#pageRequests = new PageRequestQueue(memory, interrupts);
     const executor = new Executor({
       unit: this,
@@ -90,17 +97,35 @@ export class VtdUnit implements IommuHardware, MmioRegion, Digestible {
       devices: () => this.#queue.devices,
     });
     this.#queue = new InvalidationQueue(
-      { name: this.name, memory, clock, trace, caps, faults: this.#faults, executor, mode: () => this.#command.mode },
+      {
+        name: this.name,
+        memory,
+        clock,
+        trace,
+        caps,
+        hostWidth: context.hostWidth,
+        faults: this.#faults,
+        executor,
+        mode: () => this.#command.mode,
+      },
       options.invalidationTimeout,
       interrupts,
     );
-    this.#command = new GlobalCommand(this.name, caps, this.#caches, this.#queue, this.#faults);
+    this.#command = new GlobalCommand(this.name, caps, this.#caches, this.#queue, this.#faults, latched);
+    const registerInvalidation = new RegisterInvalidation(
+      caps,
+      this.#caches,
+      majorVersion,
+      () => latched.mode === TTM_LEGACY && !this.#queue.enabled,
+    );
     const parts = {
       name: this.name,
       context,
       caches: this.#caches,
       faults: this.#faults,
       command: this.#command,
+      protectedMemory,
+      majorVersion,
       trace,
     };
     this.#requests = new RequestPort(parts);
@@ -114,7 +139,10 @@ export class VtdUnit implements IommuHardware, MmioRegion, Digestible {
       faults: this.#faults,
       queue: this.#queue,
       pageRequests: this.#pageRequests,
+      protectedMemory,
+      registerInvalidation,
     });
+    this.#state = [protectedMemory, registerInvalidation];
   }
 
   /** The parts that make progress by themselves, in a fixed order. */
@@ -160,13 +188,15 @@ export class VtdUnit implements IommuHardware, MmioRegion, Digestible {
   }
 
   /**
-   * Takes an Invalidate Completion.
+   * Takes an Invalidate Completion. While translation is off it is refused as any other translated message.
    *
    * @param itags bit n = ITag n
    * @param count how many completions carry the ITag in all, 1 … 8
    */
   invalidateCompletion(rid: Rid, itags: number, count: number): void {
-    this.#queue.complete(rid, itags, count);
+    if (this.translating) {
+      this.#queue.complete(rid, itags, count);
+    }
   }
 
   read32(offset: number): number {
@@ -187,5 +217,14 @@ export class VtdUnit implements IommuHardware, MmioRegion, Digestible {
     this.#faults.digest(into);
     this.#queue.digest(into);
     this.#pageRequests.digest(into);
+    for (const part of this.#state) {
+      part.digest(into);
+    }
   }
+}
+
+/** How many address bits a fault record can hold: those of the widest tables. Source: VT-d 5.10 §11.4.7.7. */
+function faultWidth({ sagaw, fsts, fs5lp }: Capabilities): number {
+  const second = sagaw === 0 ? 0 : 30 + 9 * (31 - Math.clz32(sagaw));
+  return Math.max(second, fsts ? (fs5lp ? 57 : 48) : 0, 39);
 }

@@ -10,8 +10,10 @@ export interface Capabilities {
   readonly domainIdBits: number;
   /** RWBF: software must flush write buffers. */
   readonly rwbf: boolean;
-  /** PLMR or PHMR: there are protected memory regions. */
-  readonly protectedMemory: boolean;
+  /** PLMR: there is a protected region below 4 GiB. */
+  readonly lowProtectedMemory: boolean;
+  /** PHMR: there is a protected region anywhere. */
+  readonly highProtectedMemory: boolean;
   /** CM: not-present entries may be cached, so new ones need an invalidation. */
   readonly cm: boolean;
   /** SAGAW: bit 1 = 39 bits, bit 2 = 48 bits, bit 3 = 57 bits. */
@@ -87,6 +89,8 @@ export interface Capabilities {
   readonly adms: boolean;
   /** RPRIVS: the RID_PRIV field counts. */
   readonly rprivs: boolean;
+  /** SSIRWS: second-stage entries may have their rights in bits 61 and 62. */
+  readonly ssirws: boolean;
   /** HPTS: host permission tables. */
   readonly hpts: boolean;
   /** PTRS: Translated requests may carry a PASID. */
@@ -100,7 +104,8 @@ export function decodeCapabilities(capLo: number, capHi: number, ecapLo: number,
   return {
     domainIdBits: 4 + 2 * cap(2, 0),
     rwbf: cap(4) === 1,
-    protectedMemory: cap(6, 5) !== 0,
+    lowProtectedMemory: cap(5) === 1,
+    highProtectedMemory: cap(6) === 1,
     cm: cap(7) === 1,
     sagaw: cap(12, 8),
     mgaw: cap(21, 16) + 1,
@@ -138,6 +143,7 @@ export function decodeCapabilities(capLo: number, capHi: number, ecapLo: number,
     rps: ecap(49) === 1,
     adms: ecap(52) === 1,
     rprivs: ecap(53) === 1,
+    ssirws: ecap(57) === 1,
     hpts: ecap(55) === 1,
     ptrs: ecap(56) === 1,
   };

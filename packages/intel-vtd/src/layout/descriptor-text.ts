@@ -6,6 +6,7 @@ import {
   CC_INV,
   DEV_TLB_INV,
   GRANULARITY_SELECTIVE,
+  HPT_INV,
   IEC_INV,
   INV_WAIT,
   IOTLB_INV,
@@ -30,6 +31,7 @@ const names: Readonly<Record<number, string>> = {
   [PC_INV]: "pc_inv",
   [P_DEV_TLB_INV]: "p_dev_tlb_inv",
   [PAGE_GRP_RESP]: "page_grp_resp",
+  [HPT_INV]: "hpt_inv",
 };
 
 /** The specification's short name of a descriptor type, such as `dev_tlb_inv`. */
@@ -121,6 +123,8 @@ export function describeDescriptor(words: ArrayLike<number>): string {
       return `device-TLB of ${formatRid(getBits(words, 31, 16))} PASID ${getBits(words, 51, 32)}, ${describeRange(deviceTlbRange(words, 75))}`;
     case PAGE_GRP_RESP:
       return describeResponse(words);
+    case HPT_INV:
+      return describeIotlb(words).replace("IOTLB", "host permission table");
     default:
       return descriptorName(type);
   }

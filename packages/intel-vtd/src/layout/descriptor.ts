@@ -19,6 +19,8 @@ export const PC_INV = 7;
 export const P_DEV_TLB_INV = 8;
 /** Descriptor type: page group response. */
 export const PAGE_GRP_RESP = 9;
+/** Descriptor type: host permission table invalidation (revision 5.0 and later). */
+export const HPT_INV = 10;
 
 /** Granularity of context-cache and IOTLB invalidations: everything. */
 export const GRANULARITY_GLOBAL = 1;
@@ -67,12 +69,22 @@ function descriptor(type: number): Words {
   return words;
 }
 
-/** Context-cache invalidation. Source: VT-d 5.10 §6.5.2.1. */
-export function contextCacheInvalidation(granularity: number, domainId: number, sourceId: number): Words {
+/**
+ * Context-cache invalidation. Source: VT-d 5.10 §6.5.2.1.
+ *
+ * @param functionMask FM: 0 = the function alone, 1 … 3 = functions that differ in bit 2, bits 2:1, bits 2:0
+ */
+export function contextCacheInvalidation(
+  granularity: number,
+  domainId: number,
+  sourceId: number,
+  functionMask: number = 0,
+): Words {
   const words = descriptor(CC_INV);
   setBits(words, 5, 4, granularity);
   setBits(words, 31, 16, domainId);
   setBits(words, 47, 32, sourceId);
+  setBits(words, 49, 48, functionMask);
   return words;
 }
 
@@ -192,6 +204,28 @@ export function pasidDeviceTlbInvalidation(target: DeviceTlbTarget, pasid: numbe
   setBits(words, 63, 52, target.physicalFunction >>> 4);
   setBit(words, 75, order > 0);
   setBits(words, 127, 76, order > 0 ? codePages(page, order) : page);
+  return words;
+}
+
+/**
+ * Host permission table invalidation. Source: VT-d 5.10 §6.5.2.
+ *
+ * @param granularity as that of an IOTLB invalidation
+ * @param page first page, a multiple of `2^order`
+ */
+export function hostPermissionInvalidation(
+  granularity: number,
+  permissionDomainId: number,
+  page: number = 0,
+  order: number = 0,
+): Words {
+  const words = descriptor(HPT_INV);
+  setBits(words, 5, 4, granularity);
+  setBits(words, 31, 16, permissionDomainId);
+  if (granularity === GRANULARITY_SELECTIVE) {
+    setBits(words, 69, 64, order);
+    setBits(words, 127, 76, page);
+  }
   return words;
 }
 

@@ -22,8 +22,18 @@ export const FEDATA = 0x3c;
 export const FEADDR = 0x40;
 /** Fault event upper address. */
 export const FEUADDR = 0x44;
+/** Context command, 64 bits. */
+export const CCMD = 0x28;
 /** Protected memory enable. */
 export const PMEN = 0x64;
+/** Protected low memory base. */
+export const PLMBASE = 0x68;
+/** Protected low memory limit. */
+export const PLMLIMIT = 0x6c;
+/** Protected high memory base, 64 bits. */
+export const PHMBASE = 0x70;
+/** Protected high memory limit, 64 bits. */
+export const PHMLIMIT = 0x78;
 /** Invalidation queue head, 64 bits, read only. */
 export const IQH = 0x80;
 /** Invalidation queue tail, 64 bits. */
@@ -94,22 +104,32 @@ export const TTM_SCALABLE = 1;
 /** TTM of RTADDR: every request is refused. */
 export const TTM_ABORT = 3;
 
+/** SSIRWE of RTADDR. */
+const SSIRWE = 0x80;
+
 /** RTADDR. Source: VT-d 5.10 §11.4.5. */
 export interface RootTableAddress {
   /** RTA, bits 63:12. */
   readonly table: number;
   /** TTM, bits 11:10. */
   readonly mode: number;
+  /** SSIRWE, bit 7: second-stage entries have their rights in bits 61 and 62. Default false. */
+  readonly requestRights?: boolean;
 }
 
 /** The two halves of RTADDR. */
 export function encodeRootTableAddress(value: RootTableAddress): readonly [lo: number, hi: number] {
-  return [(low32(value.table) | (value.mode << 10)) >>> 0, high32(value.table)];
+  const low = low32(value.table) | (value.mode << 10) | (value.requestRights === true ? SSIRWE : 0);
+  return [low >>> 0, high32(value.table)];
 }
 
 /** Reads RTADDR. */
-export function decodeRootTableAddress(lo: number, hi: number): RootTableAddress {
-  return { table: (hi >>> 0) * 2 ** 32 + ((lo & 0xfffff000) >>> 0), mode: (lo >>> 10) & 3 };
+export function decodeRootTableAddress(lo: number, hi: number): Required<RootTableAddress> {
+  return {
+    table: (hi >>> 0) * 2 ** 32 + ((lo & 0xfffff000) >>> 0),
+    mode: (lo >>> 10) & 3,
+    requestRights: (lo & SSIRWE) !== 0,
+  };
 }
 
 /** IQA. Source: VT-d 5.10 §11.4.9.3. */

@@ -7,6 +7,10 @@ export const SS_READ = 1;
 export const SS_WRITE = 2;
 /** PS, bit 7: the entry of level 2 or 3 maps a large page. */
 export const SS_LARGE: number = 1 << 7;
+/** A, bit 8; counts where SSADE is set. */
+export const SS_ACCESSED: number = 1 << 8;
+/** D, bit 9 of a leaf; counts where SSADE is set. */
+export const SS_DIRTY: number = 1 << 9;
 /** SNP, bit 11 of a leaf. */
 export const SS_SNOOP: number = 1 << 11;
 

@@ -132,13 +132,15 @@ describe("IOTLB", () => {
     expect(reaches(machine, 9)).toBe(true);
   });
 
-  test("an upgrade of permissions is seen by the access that needs it", () => {
+  test("an upgrade of permissions is not seen before the page is invalidated", () => {
     const { machine, table } = legacy();
     table.unmap(1, 1);
     table.map(1, 0x40a00, 1, PROT_READ);
     expect(reaches(machine, 1)).toBe(true);
     table.unmap(1, 1);
     table.map(1, 0x40a00, 1, RW);
+    expect(machine.unit.translate(SID, NO_PASID, 1, 0, AT_UNTRANSLATED | 4).fault).toMatch(/^LGN\.2/);
+    machine.submit(iotlbPageInvalidation(5, 1, 0, true, drain));
     expect(machine.unit.translate(SID, NO_PASID, 1, 0, AT_UNTRANSLATED | 4).status).toBe("success");
   });
 
@@ -173,6 +175,8 @@ describe("context and PASID caches", () => {
     machine.submit(contextCacheInvalidation(3, 6, SID));
     expect(reaches(machine, 2)).toBe(true);
     machine.submit(contextCacheInvalidation(3, 5, SID));
+    expect(reaches(machine, 1)).toBe(true);
+    machine.submit(iotlbInvalidation(2, 5, drain));
     expect(reaches(machine, 1)).toBe(false);
     expect(reaches(machine, 1, AT_TRANSLATED)).toBe(false);
   });
