@@ -83,7 +83,7 @@ function fields(caps: Capabilities, type: number, words: Words): boolean {
     case CC_INV:
       return granularity >= GRANULARITY_GLOBAL;
     case IOTLB_INV:
-      return granularity >= GRANULARITY_GLOBAL && pageFields(words, granularity, caps.psi ? caps.mamv : -1);
+      return granularity >= GRANULARITY_GLOBAL && pageFields(words, granularity, largestPages(caps));
     case HPT_INV:
       return granularity >= GRANULARITY_GLOBAL && pageFields(words, granularity, LARGEST_ORDER);
     case P_IOTLB_INV:
@@ -92,12 +92,17 @@ function fields(caps: Capabilities, type: number, words: Words): boolean {
       return granularity !== 2;
     case DEV_TLB_INV:
     case P_DEV_TLB_INV:
-      return caps.dit || (getBits(words, 15, 12) === 0 && getBits(words, 63, 52) === 0);
+      return caps.dit || getBits(words, 15, 12) + getBits(words, 63, 52) === 0;
     case INV_WAIT:
       return caps.pds || getBits(words, 7, 7) === 0;
     default:
       return true;
   }
+}
+
+/** The largest AM of a page-selective IOTLB invalidation; -1 = there is none. */
+function largestPages({ psi, mamv }: Capabilities): number {
+  return psi ? mamv : -1;
 }
 
 /** The address of a page-selective invalidation is a multiple of its size, and the size one that the unit takes. */
