@@ -5,7 +5,7 @@
  */
 export { type DeviceRange, type DeviceSetting, type UnityMap } from "./driver/firmware.ts";
 export { AmdIommu, type AmdIommuOptions, type AmdIommuPorts } from "./hardware/amd-iommu.ts";
-export { type CachePolicy } from "./hardware/cache-policy.ts";
+export { type CachePolicies, type CachePolicy } from "./hardware/cache-policy.ts";
 export { type OpenPoints, defaultOpenPoints } from "./hardware/open-points.ts";
 export { type InterruptLine } from "./interrupt.ts";
 export { commandName, commandOpcode, describeCommand, iotlbPasid } from "./layout/command-text.ts";
@@ -47,7 +47,15 @@ export {
   encodeInvalidPprRequest,
   eventType,
 } from "./layout/event.ts";
-export { type FeatureOptions, type Features, decodeFeatures, encodeFeatures } from "./layout/features.ts";
+export {
+  type FeatureField,
+  type FeatureFlag,
+  type FeatureOptions,
+  type Features,
+  decodeFeatures,
+  encodeFeatureRegisters,
+  encodeFeatures,
+} from "./layout/features.ts";
 export { decodeGcr3Entry, describeGcr3Entry, encodeGcr3Entry, gcr3Capacity, gcr3Index } from "./layout/gcr3-entry.ts";
 export {
   type HostLeaf,

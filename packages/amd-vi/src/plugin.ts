@@ -22,7 +22,7 @@ import { inRange } from "./driver/firmware.ts";
 import { initUnits } from "./driver/init.ts";
 import { DriverState } from "./driver/state.ts";
 import { AmdIommu } from "./hardware/amd-iommu.ts";
-import type { CachePolicy } from "./hardware/cache-policy.ts";
+import type { CachePolicies, CachePolicy } from "./hardware/cache-policy.ts";
 import type { OpenPoints } from "./hardware/open-points.ts";
 import { defaultOpenPoints } from "./hardware/open-points.ts";
 import type { FeatureOptions } from "./layout/features.ts";
@@ -59,8 +59,8 @@ export interface AmdViOptions extends FeatureOptions {
   readonly unityMaps?: readonly UnityMap[];
   /** Setting bytes of IVHD device entries. */
   readonly settings?: readonly DeviceSetting[];
-  /** Which results the unit keeps. Default `keep-all`. */
-  readonly caches?: CachePolicy;
+  /** Which results the unit keeps; one policy for all caches or one for each. Default `keep-all`. */
+  readonly caches?: CachePolicy | CachePolicies;
   /** Choices where sources disagree. */
   readonly open?: Partial<OpenPoints>;
 }

@@ -3,15 +3,19 @@ import type { IommuHardware, PageRequest, Rid, RootComplex, TranslateResult } fr
 import type { InterruptLine } from "../interrupt.ts";
 import type { Features } from "../layout/features.ts";
 import { decodeFeatures } from "../layout/features.ts";
-import { CONTROL_BIT } from "../layout/registers.ts";
-import type { CachePolicy } from "./cache-policy.ts";
+import { CONTROL_BIT, PPR_AUTO_RESPONSE } from "../layout/registers.ts";
+import type { CachePolicies, CachePolicy } from "./cache-policy.ts";
+import { policiesOf } from "./cache-policy.ts";
 import { CommandProcessor } from "./command-processor.ts";
 import { ControlRegister } from "./control-register.ts";
 import { DeviceTable } from "./device-table.ts";
 import { hostLevels } from "./dte-check.ts";
 import { ExclusionRange } from "./exclusion-range.ts";
 import { FaultReporter } from "./fault-reporter.ts";
-import { IoTlb } from "./io-tlb.ts";
+import { Gcr3Walk } from "./gcr3-walk.ts";
+import { GuestWalk } from "./guest-walk.ts";
+import { HardwareEvents } from "./hardware-events.ts";
+import { HostTranslation } from "./host-translation.ts";
 import { LogBuffer } from "./log-buffer.ts";
 import type { OpenPoints } from "./open-points.ts";
 import { PageRequestPort } from "./page-request-port.ts";
@@ -19,6 +23,7 @@ import type { Register64 } from "./register-window.ts";
 import { RegisterWindow } from "./register-window.ts";
 import { RequestPort } from "./request-port.ts";
 import { Resolver } from "./resolver.ts";
+import { TranslationCaches } from "./translation-caches.ts";
 
 /** What a unit is. */
 export interface AmdIommuOptions {
@@ -32,10 +37,14 @@ export interface AmdIommuOptions {
   readonly iotlbSup: boolean;
   /** NpCache of the capability header: the IOTLB keeps entries that are not present. */
   readonly npCache: boolean;
-  /** Which results it keeps. */
-  readonly caches: CachePolicy;
+  /** Which results it keeps; one policy for all caches or one for each. */
+  readonly caches: CachePolicy | CachePolicies;
   /** Choices where sources disagree. */
   readonly open: OpenPoints;
+  /** HtAtsResv: the address translation range of HyperTransport is reserved. Default false. */
+  readonly htAtsResv?: boolean;
+  /** SNP is active on the machine: DTEs must have a host table. Default false. */
+  readonly snpActive?: boolean;
 }
 
 /** What a unit is connected to. */
@@ -64,28 +73,32 @@ export class AmdIommu implements IommuHardware, MmioRegion, Digestible {
   readonly features: Features;
   readonly #control = new ControlRegister();
   readonly #table: DeviceTable;
-  readonly #iotlb: IoTlb;
+  readonly #caches: TranslationCaches;
   readonly #events: LogBuffer;
   readonly #requests: LogBuffer;
   readonly #commands: CommandProcessor;
   readonly #exclusion = new ExclusionRange();
+  readonly #hardwareEvents: HardwareEvents;
   readonly #port: RequestPort;
   readonly #pageRequests: PageRequestPort;
   readonly #registers: RegisterWindow;
 
   constructor(options: AmdIommuOptions, ports: AmdIommuPorts) {
     const { memory, clock, trace, root, interrupt } = ports;
-    const { efr, efr2, iotlbSup, open } = options;
+    const { efr, efr2, iotlbSup, open, npCache: keepAbsent } = options;
     const features = decodeFeatures(efr, efr2);
     const control = this.#control;
     const exclusion = this.#exclusion;
-    const table = new DeviceTable(memory, features, options.caches, () => control.has(CONTROL_BIT.GTEn));
-    const iotlb = new IoTlb(options.caches);
+    const hardwareEvents = new HardwareEvents(features.hardwareErrorRegisters);
+    const policies = policiesOf(options.caches);
+    const table = this.#deviceTable(options, memory, policies);
+    const caches = new TranslationCaches(policies);
     const events = new LogBuffer({
       memory,
       interrupt,
       enabled: () => control.enabled && control.has(CONTROL_BIT.EventLogEn),
       interruptEnabled: () => control.has(CONTROL_BIT.EventIntEn),
+      observe: (words) => hardwareEvents.note(words),
     });
     const requests = new LogBuffer({
       memory,
@@ -96,30 +109,43 @@ export class AmdIommu implements IommuHardware, MmioRegion, Digestible {
     this.name = options.name;
     this.features = features;
     this.#table = table;
-    this.#iotlb = iotlb;
+    this.#caches = caches;
     this.#events = events;
     this.#requests = requests;
-    const shared = { unit: this, memory, clock, trace, root, interrupt, control, table, iotlb, events, open };
-    const capabilities = { features, iotlbSup, prefetch: (efr & 1n) === 1n };
-    const commands = new CommandProcessor({ ...shared, capabilities });
+    this.#hardwareEvents = hardwareEvents;
+    const shared = { unit: this, memory, clock, trace, root, interrupt, control, table, caches, events, open };
+    const commands = new CommandProcessor({ ...shared, capabilities: { features, iotlbSup } });
     this.#commands = commands;
     this.#port = new RequestPort({
       control,
       table,
-      resolver: new Resolver(memory, features, iotlb, options.npCache, () => control.has(CONTROL_BIT.GCR3TRPMode)),
+      resolver: this.#resolver(memory, caches, keepAbsent),
       exclusion,
       reporter: new FaultReporter(this.name, memory, trace, events),
       open,
       hostLevels: hostLevels(features),
+      iotlbSup,
+      hyperTransport: !features.htRangeIgnore,
+      addressTranslationReserved: options.htAtsResv ?? false,
     });
-    this.#pageRequests = new PageRequestPort({ unit: this, control, table, root, events, requests });
-    const registers = { control, table, commands, events, requests, exclusion };
-    this.#registers = new RegisterWindow({ efr: halves(efr), efr2: halves(efr2), ...registers });
+    const registers = { control, table, commands, events, requests, exclusion, hardwareEvents };
+    const segmentBits = features.deviceTableSegments;
+    this.#registers = new RegisterWindow({ efr: halves(efr), efr2: halves(efr2), segmentBits, ...registers });
+    this.#pageRequests = new PageRequestPort({
+      unit: this,
+      control,
+      table,
+      root,
+      events,
+      requests,
+      autoResponse: features.pprAutoResponse,
+      autoResponseCode: () => this.#registers.read32(PPR_AUTO_RESPONSE) & 0xf,
+    });
   }
 
   /** How many translations the IOTLB holds. */
   get translations(): number {
-    return this.#iotlb.size;
+    return this.#caches.translations.size;
   }
 
   /** How many invalidations devices have not completed. */
@@ -167,12 +193,45 @@ export class AmdIommu implements IommuHardware, MmioRegion, Digestible {
   digest(into: Digest): void {
     this.#control.digest(into);
     this.#table.digest(into);
-    this.#iotlb.digest(into);
+    this.#caches.digest(into);
+    this.#hardwareEvents.digest(into);
     this.#events.digest(into);
     this.#requests.digest(into);
     this.#commands.digest(into);
     this.#exclusion.digest(into);
     this.#registers.digest(into);
+  }
+
+  #deviceTable(options: AmdIommuOptions, memory: PhysicalMemory, policies: Required<CachePolicies>): DeviceTable {
+    const control = this.#control;
+    const features = decodeFeatures(options.efr, options.efr2);
+    const judged = {
+      features,
+      cxlAttributes: options.open.cxlAttributes === "allowed",
+      snpActive: options.snpActive ?? false,
+    };
+    const withGuest = { ...judged, guestEnabled: true };
+    const withoutGuest = { ...judged, guestEnabled: false };
+    return new DeviceTable(
+      memory,
+      policies.deviceTable,
+      () => (control.has(CONTROL_BIT.GTEn) ? withGuest : withoutGuest),
+      () => control.segmentBits(features.deviceTableSegments),
+    );
+  }
+
+  #resolver(memory: PhysicalMemory, caches: TranslationCaches, keepAbsent: boolean): Resolver {
+    const control = this.#control;
+    const host = new HostTranslation(memory, caches, keepAbsent);
+    const rootIsGuest = (): boolean => control.has(CONTROL_BIT.GCR3TRPMode);
+    const gcr3 = new Gcr3Walk(memory, caches, host, this.features.pasMax, rootIsGuest);
+    const dirtyUpdateOff = (): boolean => control.has(CONTROL_BIT.GDUpdateDis);
+    return new Resolver({
+      caches,
+      host,
+      guest: new GuestWalk({ memory, caches, host, gcr3, dirtyUpdateOff }),
+      keepAbsent,
+    });
   }
 }
 

@@ -1,4 +1,4 @@
-import { commandOpcode } from "../layout/command-text.ts";
+import { commandName, commandOpcode } from "../layout/command-text.ts";
 import { OPCODE, PAGES_GN } from "../layout/command.ts";
 import type { Features } from "../layout/features.ts";
 
@@ -27,44 +27,47 @@ export interface CommandCapabilities {
   readonly features: Features;
   /** IotlbSup of the capability header. */
   readonly iotlbSup: boolean;
-  /** PreFSup of the EFR, bit 0. */
-  readonly prefetch: boolean;
 }
 
-function supported(
-  opcode: number,
-  words: ArrayLike<number>,
-  { features, iotlbSup, prefetch }: CommandCapabilities,
-): boolean {
-  const guest = ((words[2] ?? 0) & PAGES_GN) !== 0;
+/** The feature that a command needs and the unit lacks; `""` = none. */
+function missing(opcode: number, words: ArrayLike<number>, { features, iotlbSup }: CommandCapabilities): string {
+  const flags = words[2] ?? 0;
+  const guest = (flags & PAGES_GN) !== 0 && !features.gt ? "GTSup" : "";
   switch (opcode) {
     case OPCODE.INVALIDATE_IOMMU_PAGES:
-      return !guest || features.gt;
+      return guest;
     case OPCODE.INVALIDATE_IOTLB_PAGES:
-      return iotlbSup && (!guest || features.gt) && (((words[2] ?? 0) & TYPE) === 0 || features.iotlbType);
+      return !iotlbSup ? "IotlbSup" : guest || ((flags & TYPE) !== 0 && !features.iotlbType ? "InvIotlbTypeSup" : "");
     case OPCODE.PREFETCH_IOMMU_PAGES:
-      return prefetch;
+      return features.prefetch ? guest : "PreFSup";
     case OPCODE.COMPLETE_PPR_REQUEST:
-      return features.ppr;
+      return features.ppr ? "" : "PPRSup";
     case OPCODE.INVALIDATE_IOMMU_ALL:
-      return features.invalidateAll;
+      return features.invalidateAll ? "" : "IASup";
     default:
-      return true;
+      return "";
   }
 }
 
 /**
- * Whether a command is one the unit executes: a known opcode, a feature it has, no reserved bit set. Otherwise
- * ILLEGAL_COMMAND_ERROR.
+ * Why a unit does not execute a command, which is ILLEGAL_COMMAND_ERROR: an unknown opcode, a feature it lacks, a reserved bit
+ * that is set. `""` = it does.
  *
  * Source: AMD IOMMU specification §2.4, §2.5.6.
  */
-export function isLegalCommand(words: ArrayLike<number>, capabilities: CommandCapabilities): boolean {
+export function commandProblem(words: ArrayLike<number>, capabilities: CommandCapabilities): string {
   const opcode = commandOpcode(words);
   const masks = allowed.get(opcode);
-  if (masks === undefined || !supported(opcode, words, capabilities)) {
-    return false;
+  if (masks === undefined) {
+    return `${commandName(words)} does not exist`;
   }
-  const values = [words[0] ?? 0, (words[1] ?? 0) & 0x0fffffff, words[2] ?? 0, words[3] ?? 0];
-  return values.every((value, index) => (value & ~(masks[index] ?? 0)) === 0);
+  for (let index = 0; index < masks.length; index += 1) {
+    const value = index === 1 ? (words[1] ?? 0) & 0x0fffffff : (words[index] ?? 0);
+    const reserved = (value & ~(masks[index] ?? 0)) >>> 0;
+    if (reserved !== 0) {
+      return `bit ${index * 32 + 31 - Math.clz32(reserved)} is reserved`;
+    }
+  }
+  const feature = missing(opcode, words, capabilities);
+  return feature === "" ? "" : `it needs ${feature}`;
 }

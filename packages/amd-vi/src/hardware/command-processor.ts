@@ -1,31 +1,23 @@
-import {
-  type Clock,
-  type Digest,
-  type Digestible,
-  type Engine,
-  type PhysicalMemory,
-  type Trace,
-  type Words,
-  getBits,
-} from "@iommu-lab/core";
+import type { Clock, Digest, Digestible, Engine, PhysicalMemory, Trace, Words } from "@iommu-lab/core";
+import { getBits } from "@iommu-lab/core";
 import type { IommuHardware, RootComplex } from "@iommu-lab/pci";
-import { NO_PASID } from "@iommu-lab/pci";
 import type { InterruptLine } from "../interrupt.ts";
-import { commandName, commandOpcode, iotlbPasid } from "../layout/command-text.ts";
-import { COMMAND_BYTES, OPCODE, PAGES_GN, WAIT_INTERRUPT, WAIT_STORE } from "../layout/command.ts";
+import { commandName, commandOpcode } from "../layout/command-text.ts";
+import { COMMAND_BYTES, OPCODE, WAIT_FLUSH } from "../layout/command.ts";
 import { ERROR_MASTER_ABORT, EVENT, encodeEvent, eventType } from "../layout/event.ts";
-import { decodePageRange } from "../layout/page-range.ts";
+import { eventName } from "../layout/event-text.ts";
 import { CONTROL_BIT, decodeBufferBase } from "../layout/registers.ts";
 import type { CommandCapabilities } from "./command-check.ts";
-import { isLegalCommand } from "./command-check.ts";
+import { commandProblem } from "./command-check.ts";
+import { executeInvalidation } from "./command-execution.ts";
+import { CompletionWaits } from "./completion-waits.ts";
 import type { ControlRegister } from "./control-register.ts";
 import type { DeviceInvalidation } from "./device-iotlbs.ts";
 import { DeviceIotlbs } from "./device-iotlbs.ts";
 import type { DeviceTable } from "./device-table.ts";
-import type { IoTlb } from "./io-tlb.ts";
-import { HOST } from "./io-tlb.ts";
 import type { LogBuffer } from "./log-buffer.ts";
 import type { OpenPoints } from "./open-points.ts";
+import type { TranslationCaches } from "./translation-caches.ts";
 
 const POINTER_MASK = 0x7fff0;
 
@@ -39,16 +31,16 @@ export interface CommandParts {
   readonly interrupt: InterruptLine;
   readonly control: ControlRegister;
   readonly table: DeviceTable;
-  readonly iotlb: IoTlb;
+  readonly caches: TranslationCaches;
   readonly events: LogBuffer;
   readonly capabilities: CommandCapabilities;
   readonly open: OpenPoints;
 }
 
 /**
- * The command buffer: one command a step, in order. COMPLETION_WAIT stays at the head until every earlier invalidation of
- * a device's IOTLB has ended, INVALIDATE_IOTLB_PAGES until there is room for it. A command that is not legal, or cannot be
- * read, stops it with the head on that command.
+ * The command buffer: one command a step, in order. INVALIDATE_IOTLB_PAGES stays at the head until there is room for it, a
+ * COMPLETION_WAIT with F until everything before it has ended; without F later commands overtake it. A command that is not
+ * legal, or cannot be read, stops the buffer with the head on that command.
  *
  * Source: AMD IOMMU specification §2.4, §2.5.6, §2.5.7.
  */
@@ -56,6 +48,7 @@ export class CommandProcessor implements Engine, Digestible {
   readonly name: string;
   /** Invalidations on their way to devices. */
   readonly devices: DeviceIotlbs;
+  readonly #waits: CompletionWaits;
   readonly #parts: CommandParts;
   readonly #words: Words = new Uint32Array(COMMAND_BYTES / 4);
   #baseLo = 0;
@@ -63,7 +56,6 @@ export class CommandProcessor implements Engine, Digestible {
   #head = 0;
   #tail = 0;
   #halted = false;
-  #waitInterrupt = false;
 
   constructor(parts: CommandParts) {
     this.#parts = parts;
@@ -72,6 +64,9 @@ export class CommandProcessor implements Engine, Digestible {
       completed: (one) => this.#report(one.submit, "INVALIDATE_IOTLB_PAGES", "completed"),
       timedOut: (one, itag) => this.#timedOut(one, itag),
     });
+    const { memory, control, interrupt, open } = parts;
+    const neverAfterTimeout = open.waitAfterTimeout === "never";
+    this.#waits = new CompletionWaits({ memory, control, interrupt, devices: this.devices, neverAfterTimeout });
   }
 
   /** Command Buffer Base as halves. */
@@ -119,45 +114,44 @@ export class CommandProcessor implements Engine, Digestible {
 
   /** ComWaitInt. */
   get waitInterrupt(): boolean {
-    return this.#waitInterrupt;
+    return this.#waits.interrupt;
   }
 
   /** Software writes a one to ComWaitInt. */
   acknowledge(): void {
-    this.#waitInterrupt = false;
+    this.#waits.acknowledge();
   }
 
   /** CmdBufEn went from 0 to 1. */
   restart(): void {
     this.#halted = false;
+    this.#waits.reset();
   }
 
   ready(): boolean {
-    return this.running && this.#head !== this.#tail && !this.#held();
+    return this.running && (this.#waits.due || (this.#head !== this.#tail && !this.#held()));
   }
 
   step(): void {
     if (!this.ready()) {
       return;
     }
+    if (this.#waits.due) {
+      this.#endOvertaken();
+      return;
+    }
     const { memory, capabilities } = this.#parts;
-    const { bytes } = decodeBufferBase(this.#baseLo, this.#baseHi);
     const address = this.#load();
     const submit = memory.writerOf(address);
-    const name = commandName(this.#words);
     if (!memory.exists(address)) {
-      this.#halt(EVENT.COMMAND_HARDWARE_ERROR, address, submit, name);
-      return;
+      this.#halt(EVENT.COMMAND_HARDWARE_ERROR, address, submit);
+    } else if (commandProblem(this.#words, capabilities) !== "") {
+      this.#halt(EVENT.ILLEGAL_COMMAND_ERROR, address, submit);
+    } else if (this.#execute(address, submit)) {
+      this.#advance();
+    } else {
+      this.#halt(EVENT.COMMAND_HARDWARE_ERROR, address, submit);
     }
-    if (!isLegalCommand(this.#words, capabilities)) {
-      this.#halt(EVENT.ILLEGAL_COMMAND_ERROR, address, submit, name);
-      return;
-    }
-    if (!this.#execute(address, submit, name)) {
-      this.#halt(EVENT.COMMAND_HARDWARE_ERROR, address, submit, name);
-      return;
-    }
-    this.#head = (this.#head + COMMAND_BYTES) % bytes;
   }
 
   deadline(): number {
@@ -168,8 +162,14 @@ export class CommandProcessor implements Engine, Digestible {
     for (const value of [this.#baseLo, this.#baseHi, this.#head, this.#tail]) {
       into.number(value);
     }
-    into.number((this.#halted ? 1 : 0) | (this.#waitInterrupt ? 2 : 0));
+    into.number(this.#halted ? 1 : 0);
+    this.#waits.digest(into);
     this.devices.digest(into);
+  }
+
+  #advance(): void {
+    const { bytes } = decodeBufferBase(this.#baseLo, this.#baseHi);
+    this.#head = (this.#head + COMMAND_BYTES) % bytes;
   }
 
   /** Reads the command at the head. @returns its address */
@@ -186,8 +186,10 @@ export class CommandProcessor implements Engine, Digestible {
     this.#load();
     const words = this.#words;
     switch (commandOpcode(words)) {
-      case OPCODE.COMPLETION_WAIT:
-        return this.devices.pending > 0;
+      case OPCODE.COMPLETION_WAIT: {
+        const flush = ((words[0] ?? 0) & WAIT_FLUSH) !== 0;
+        return !this.#waits.clear && (flush || !this.#waits.hasRoom);
+      }
       case OPCODE.INVALIDATE_IOTLB_PAGES:
         return !this.devices.hasRoom(getBits(words, 15, 0), getBits(words, 47, 32), getBits(words, 31, 24));
       default:
@@ -196,83 +198,41 @@ export class CommandProcessor implements Engine, Digestible {
   }
 
   /** @returns false when a store found no memory */
-  #execute(address: number, submit: number, name: string): boolean {
-    const { table, iotlb, unit, root } = this.#parts;
+  #execute(address: number, submit: number): boolean {
     const words = this.#words;
-    switch (commandOpcode(words)) {
-      case OPCODE.COMPLETION_WAIT:
-        if (!this.#wait()) {
-          return false;
-        }
-        break;
-      case OPCODE.INVALIDATE_DEVTAB_ENTRY:
-        table.invalidate(getBits(words, 15, 0));
-        break;
-      case OPCODE.INVALIDATE_IOMMU_PAGES: {
-        const guest = ((words[2] ?? 0) & PAGES_GN) !== 0;
-        const range = decodePageRange(words[2] ?? 0, words[3] ?? 0);
-        iotlb.invalidate(getBits(words, 47, 32), guest ? getBits(words, 19, 0) : HOST, range);
-        break;
-      }
-      case OPCODE.INVALIDATE_IOTLB_PAGES:
-        this.#invalidateDevice(address, submit);
+    if (commandOpcode(words) === OPCODE.COMPLETION_WAIT) {
+      if (!this.#waits.clear) {
+        this.#waits.postpone(words, address, submit);
         return true;
-      case OPCODE.COMPLETE_PPR_REQUEST: {
-        const pasid = ((words[2] ?? 0) & PAGES_GN) === 0 ? NO_PASID : getBits(words, 51, 32);
-        root.sendPageResponse(unit, getBits(words, 15, 0), pasid, getBits(words, 104, 96), getBits(words, 111, 108));
-        break;
       }
-      case OPCODE.INVALIDATE_IOMMU_ALL:
-        table.clear();
-        iotlb.clear();
-        break;
-      default:
-        // Interrupt tables are not modelled, and a prefetch is a hint.
-        break;
-    }
-    this.#report(submit, name, "completed");
-    return true;
-  }
-
-  #wait(): boolean {
-    const { memory, control, interrupt } = this.#parts;
-    const words = this.#words;
-    const flags = words[0] ?? 0;
-    if ((flags & WAIT_STORE) !== 0) {
-      const target = getBits(words, 51, 3) * 8;
-      if (!memory.exists(target)) {
+      if (!this.#waits.complete(words)) {
         return false;
       }
-      memory.store64(target, words[2] ?? 0, words[3] ?? 0);
+    } else if (!executeInvalidation(this.#parts, this.devices, words, address, submit)) {
+      return true;
     }
-    if ((flags & WAIT_INTERRUPT) !== 0) {
-      this.#waitInterrupt = true;
-      if (control.has(CONTROL_BIT.ComWaitIntEn)) {
-        interrupt.raise();
-      }
-    }
+    this.#report(submit, commandName(words), "completed");
     return true;
   }
 
-  /** The requests of a device whose DTE has GIoV are those of PASID 0; see {@link OpenPoints.guestIoInvalidation}. */
-  #invalidateDevice(command: number, submit: number): void {
-    const { table, root, unit, control, open } = this.#parts;
-    const words = this.#words;
-    const rid = getBits(words, 15, 0);
-    const { page, sizeLog2 } = decodePageRange(words[2] ?? 0, words[3] ?? 0);
-    let pasid = ((words[2] ?? 0) & PAGES_GN) === 0 ? NO_PASID : iotlbPasid(words);
-    if (pasid === 0 && open.guestIoInvalidation === "without-pasid" && table.fetch(rid)?.entry.guestIo === true) {
-      pasid = NO_PASID;
+  /** Ends the oldest COMPLETION_WAIT that was overtaken. */
+  #endOvertaken(): void {
+    const wait = this.#waits.take();
+    if (wait === undefined) {
+      return;
     }
-    const one = { rid, queueId: getBits(words, 47, 32), command, submit };
-    const itag = this.devices.start(one, control.invalidationTimeout);
-    root.sendInvalidate(unit, rid, itag, pasid, page, sizeLog2, false, submit);
+    if (this.#waits.complete(wait.words)) {
+      this.#report(wait.submit, "COMPLETION_WAIT", "completed");
+    } else {
+      this.#halt(EVENT.COMMAND_HARDWARE_ERROR, wait.command, wait.submit, "COMPLETION_WAIT");
+    }
   }
 
   #timedOut(one: DeviceInvalidation, itag: number): void {
     const { events, trace, unit } = this.#parts;
     const lo = one.command >>> 0;
     const hi = Math.floor(one.command / 2 ** 32);
+    this.#waits.noteTimeout();
     events.append(encodeEvent({ code: EVENT.IOTLB_INV_TIMEOUT, deviceId: one.rid, lo, hi }));
     if (trace.active) {
       trace.emit("invalidate:timeout", { iommu: unit.name, rid: one.rid, itag }, one.submit);
@@ -280,14 +240,17 @@ export class CommandProcessor implements Engine, Digestible {
     this.#report(one.submit, "INVALIDATE_IOTLB_PAGES", "IOTLB_INV_TIMEOUT");
   }
 
-  #halt(code: number, address: number, submit: number, name: string): void {
+  #halt(code: number, address: number, submit: number, name: string = commandName(this.#words)): void {
+    const { events, open } = this.#parts;
     this.#halted = true;
     const flags = code === EVENT.COMMAND_HARDWARE_ERROR ? eventType(ERROR_MASTER_ABORT) : 0;
     const lo = address >>> 0;
     const hi = Math.floor(address / 2 ** 32);
-    this.#parts.events.append(encodeEvent({ code, deviceId: 0, flags, lo, hi }));
-    const result = code === EVENT.ILLEGAL_COMMAND_ERROR ? "ILLEGAL_COMMAND_ERROR" : "COMMAND_HARDWARE_ERROR";
-    this.#report(submit, name, result);
+    events.append(encodeEvent({ code, deviceId: 0, flags, lo, hi }));
+    if (code === EVENT.ILLEGAL_COMMAND_ERROR && open.headAfterError === "behind") {
+      this.#advance();
+    }
+    this.#report(submit, name, eventName(code));
   }
 
   #report(submit: number, opcode: string, result: string): void {

@@ -38,6 +38,11 @@ export class ControlRegister implements Digestible {
     return invalidationTimeout(this.#lo);
   }
 
+  /** DevTblSegEn: upper bits of the device ID that choose a segment of the device table; at most what the unit has. */
+  segmentBits(supported: number): number {
+    return Math.min((this.#hi >>> 2) & 7, supported);
+  }
+
   digest(into: Digest): void {
     into.number(this.#lo);
     into.number(this.#hi);

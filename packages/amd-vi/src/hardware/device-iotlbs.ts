@@ -18,6 +18,8 @@ export interface DeviceInvalidation {
 
 interface Outstanding extends DeviceInvalidation {
   readonly itag: number;
+  /** Its place among all that were ever started. */
+  readonly sequence: number;
   /** Virtual time in ns at which the unit gives up. */
   readonly deadline: number;
   /** Completions still expected; 0 = none has told yet. */
@@ -41,6 +43,7 @@ export class DeviceIotlbs implements Engine, Digestible {
   readonly #clock: Clock;
   readonly #listener: DeviceIotlbListener;
   readonly #outstanding: Outstanding[] = [];
+  #started = 0;
 
   constructor(name: string, clock: Clock, listener: DeviceIotlbListener) {
     this.name = name;
@@ -53,6 +56,16 @@ export class DeviceIotlbs implements Engine, Digestible {
     return this.#outstanding.length;
   }
 
+  /** How many were ever started. */
+  get started(): number {
+    return this.#started;
+  }
+
+  /** Whether all of the first `count` that were started have ended. */
+  ended(count: number): boolean {
+    return this.#outstanding.every(({ sequence }) => sequence >= count);
+  }
+
   /** Whether another one may be sent. @param maxPending MaxPend, 0 = 32 */
   hasRoom(rid: Rid, queueId: number, maxPending: number): boolean {
     const limit = maxPending === 0 ? DEFAULT_PENDING : maxPending;
@@ -63,7 +76,9 @@ export class DeviceIotlbs implements Engine, Digestible {
   /** Notes one that is about to be sent. @param timeout ns @returns its ITag */
   start(invalidation: DeviceInvalidation, timeout: number): number {
     const itag = this.#freeTag(invalidation.rid);
-    this.#outstanding.push({ ...invalidation, itag, deadline: this.#clock.now + timeout, remaining: 0 });
+    const deadline = this.#clock.now + timeout;
+    this.#outstanding.push({ ...invalidation, itag, sequence: this.#started, deadline, remaining: 0 });
+    this.#started += 1;
     return itag;
   }
 
@@ -110,6 +125,7 @@ export class DeviceIotlbs implements Engine, Digestible {
     for (const one of this.#outstanding) {
       into.number(one.rid * ITAGS + one.itag);
       into.number(one.queueId);
+      into.number(this.#started - one.sequence);
       into.number(one.remaining);
       into.number(one.deadline);
     }

@@ -1,66 +1,115 @@
-import { getBits } from "@iommu-lab/core";
-import type { DeviceTableEntry } from "../layout/device-table-entry.ts";
 import type { Features } from "../layout/features.ts";
+import type { FetchedDte } from "./fetched-dte.ts";
 
 /** Host levels that HATS allows; 0 = host translation is not supported. */
 export function hostLevels(features: Features): number {
   return features.hats === 3 ? 0 : 4 + features.hats;
 }
 
-function reservedBits(words: ArrayLike<number>, entry: DeviceTableEntry, features: Features): boolean {
-  return (
-    getBits(words, 6, 2) !== 0 ||
-    getBits(words, 63, 63) !== 0 ||
-    (entry.secureAts && !features.secureAts) ||
-    getBits(words, 181, 180) !== 0 ||
-    getBits(words, 206, 192) !== 0 ||
-    getBits(words, 245, 240) !== 0 ||
-    (getBits(words, 239, 207) !== 0 && !features.viommu)
-  );
+/** What decides whether a DTE is legal, besides its bits. */
+export interface DteContext {
+  readonly features: Features;
+  /** GTEn. */
+  readonly guestEnabled: boolean;
+  /** Bits 6:4 carry CXL memory attributes (revision 3.11) instead of being reserved. */
+  readonly cxlAttributes: boolean;
+  /** SNP is active on the machine: a device must have a host table. */
+  readonly snpActive: boolean;
 }
 
-function reservedValues(entry: DeviceTableEntry, features: Features): boolean {
-  return (
-    entry.accessDirty === 2 ||
-    (entry.accessDirty !== 0 && !features.hostAccessed) ||
-    (entry.accessDirty === 3 && !features.hostDirty) ||
-    (entry.pageRequests && !features.ppr) ||
-    entry.ioControl === 3
-  );
-}
-
-function reservedGuest(entry: DeviceTableEntry, features: Features, guestEnabled: boolean): boolean {
-  if (!entry.guestValid) {
-    return false;
+/** Reserved bits while V=1, by word: 6:2 or 3:2, 63, 206:192, 245:240. */
+function reservedBits(words: Uint32Array, { features, cxlAttributes }: DteContext): string {
+  if (((words[0] ?? 0) & (cxlAttributes ? 0xc : 0x7c)) !== 0) {
+    return cxlAttributes ? "bits 3:2 are reserved" : "bits 6:2 are reserved";
   }
-  return (
-    !features.gt ||
-    !guestEnabled ||
-    (entry.guestIo && !features.gio) ||
-    entry.glx > features.glx ||
-    entry.glx === 3 ||
-    entry.guestPagingMode > features.gats
-  );
+  if (((words[1] ?? 0) & 0x80000000) !== 0) {
+    return "bit 63 is reserved";
+  }
+  if (((words[3] ?? 0) & 0x400) !== 0 && !features.secureAts) {
+    return "SATS needs SATSSup";
+  }
+  if (((words[6] ?? 0) & 0x7fff) !== 0 || ((words[7] ?? 0) & 0x3f0000) !== 0) {
+    return "bits 206:192 and 245:240 are reserved";
+  }
+  const guestFields = ((words[6] ?? 0) & 0xffff8000) !== 0 || ((words[7] ?? 0) & 0xffff) !== 0;
+  return guestFields && !features.viommu ? "vImuEn, GDeviceID and GuestID need vIOMMUSup" : "";
+}
+
+function reservedValues(words: Uint32Array, dte: FetchedDte, { features }: DteContext): string {
+  if (dte.accessDirty === 2) {
+    return "HAD 2 is reserved";
+  }
+  if (dte.accessDirty !== 0 && !features.hostAccessed) {
+    return "HAD needs HASup";
+  }
+  if (dte.accessDirty === 3 && !features.hostDirty) {
+    return "HAD 3 needs HDSup";
+  }
+  if (((words[1] ?? 0) & 0x300000) !== 0 && !features.ppr) {
+    return "PPR and GPRP need PPRSup";
+  }
+  return dte.ioControl === 3 ? "IoCtl 3 is reserved" : "";
+}
+
+function reservedGuest(dte: FetchedDte, { features, guestEnabled }: DteContext): string {
+  if (!dte.guestValid) {
+    return "";
+  }
+  if (!features.gt) {
+    return "GV needs GTSup";
+  }
+  if (!guestEnabled) {
+    return "GV needs GTEn";
+  }
+  if (dte.guestIo && !features.gio) {
+    return "GIoV needs GIoSup";
+  }
+  if (dte.glx > features.glx || dte.glx === 3) {
+    return dte.glx === 3 ? "GLX 3 is reserved" : "GLX is more than GLXSup";
+  }
+  return dte.guestPagingMode > features.gats ? "GuestPagingMode is more than GATS" : "";
 }
 
 /**
- * Whether hardware refuses a DTE with V=1: a reserved bit, a reserved value, or a feature that the unit does not have. Mode
- * is judged apart.
+ * Why hardware refuses a DTE with V=1: a reserved bit, a reserved value, or a feature that the unit does not have; `""` = it
+ * does not. Mode is judged apart, and the interrupt half (IV=1) by {@link interruptProblem}.
  *
  * Source: AMD IOMMU specification §2.2.2.1.
- *
- * @param guestEnabled GTEn
  */
-export function isIllegalDte(
-  words: ArrayLike<number>,
-  entry: DeviceTableEntry,
-  features: Features,
-  guestEnabled: boolean,
-): boolean {
-  return (
-    entry.valid &&
-    (reservedBits(words, entry, features) ||
-      reservedValues(entry, features) ||
-      (entry.translationValid && reservedGuest(entry, features, guestEnabled)))
-  );
+export function dteProblem(words: Uint32Array, dte: FetchedDte, context: DteContext): string {
+  if (!dte.valid) {
+    return "";
+  }
+  const problem = reservedBits(words, context) || reservedValues(words, dte, context);
+  if (problem !== "" || !dte.translationValid) {
+    return problem;
+  }
+  if (context.snpActive && dte.mode === 0) {
+    return "Mode 0 is not allowed while SNP is active";
+  }
+  return reservedGuest(dte, context);
+}
+
+/** Largest IntTabLen: 2048 entries. */
+const LONGEST_INTERRUPT_TABLE = 11;
+
+/**
+ * Why hardware refuses the interrupt half of a DTE with IV=1; `""` = it does not.
+ *
+ * Source: AMD IOMMU specification §2.2.2.1 (IntTabLen, IntCtl).
+ */
+export function interruptProblem(words: ArrayLike<number>): string {
+  const low = words[4] ?? 0;
+  const high = words[5] ?? 0;
+  if ((low & 1) === 0) {
+    return "";
+  }
+  if ((high & 0x300000) !== 0) {
+    return "bits 181:180 are reserved";
+  }
+  if (((high >>> 28) & 3) === 3) {
+    return "IntCtl 3 is reserved";
+  }
+  const remaps = ((high >>> 28) & 3) === 2;
+  return remaps && ((low >>> 1) & 15) > LONGEST_INTERRUPT_TABLE ? "IntTabLen above 11 is reserved" : "";
 }

@@ -2,7 +2,7 @@ import type { PhysicalMemory, Trace } from "@iommu-lab/core";
 import { NO_PASID } from "@iommu-lab/pci";
 import { eventName } from "../layout/event-text.ts";
 import { EVENT, encodeEvent } from "../layout/event.ts";
-import type { FetchedDte } from "./device-table.ts";
+import type { FetchedDte } from "./fetched-dte.ts";
 import type { LogBuffer } from "./log-buffer.ts";
 import type { Request } from "./request.ts";
 
@@ -23,6 +23,9 @@ export interface Fault {
   /** No event is due. */
   readonly silent?: boolean;
 }
+
+/** A request that is refused; what is left out comes from the request and its DTE. */
+export type Refusal = Pick<Fault, "code" | "flags"> & Partial<Fault>;
 
 /** Writes events of requests into the event log and tells the trace. */
 export class FaultReporter {
@@ -78,5 +81,5 @@ function suppressed(code: number, dte: FetchedDte | undefined): boolean {
   }
   const before = dte.reported;
   dte.reported = true;
-  return dte.entry.suppressAll || (dte.entry.suppressFurther && before);
+  return dte.suppressAll || (dte.suppressFurther && before);
 }

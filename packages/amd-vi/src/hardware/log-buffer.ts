@@ -15,6 +15,8 @@ export interface LogPorts {
   enabled(): boolean;
   /** Its interrupt enable bit is set. */
   interruptEnabled(): boolean;
+  /** Sees every entry while the unit is enabled, whether there is room for it or not. */
+  observe?(words: Words): void;
 }
 
 /**
@@ -102,6 +104,7 @@ export class LogBuffer implements Digestible {
 
   /** Writes an entry. @returns whether software can read it */
   append(words: Words): boolean {
+    this.#ports.observe?.(words);
     if (!this.running) {
       return false;
     }

@@ -19,6 +19,14 @@ export interface OpenPoints {
    * translated as those of PASID 0: the request to the device carries no PASID, or PASID 0.
    */
   readonly guestIoInvalidation: "without-pasid" | "with-pasid";
+  /** DTE bits 6:4: CXL memory attributes (revision 3.11 of the specification), or reserved (before). */
+  readonly cxlAttributes: "reserved" | "allowed";
+  /** Translation Requests while IommuEn=0. */
+  readonly disabledTranslationRequest: "UR" | "CA";
+  /** Where the head of the command buffer is after ILLEGAL_COMMAND_ERROR: on the command, or behind it. */
+  readonly headAfterError: "on-command" | "behind";
+  /** A COMPLETION_WAIT behind an invalidation that ended with IOTLB_INV_TIMEOUT: it completes, or never does. */
+  readonly waitAfterTimeout: "completes" | "never";
 }
 
 /** The defaults. */
@@ -29,4 +37,8 @@ export const defaultOpenPoints: OpenPoints = {
   translatedWhileBlocked: "pass",
   identityPermission: "IO_PAGE_FAULT",
   guestIoInvalidation: "without-pasid",
+  cxlAttributes: "reserved",
+  disabledTranslationRequest: "UR",
+  headAfterError: "on-command",
+  waitAfterTimeout: "completes",
 };

@@ -18,11 +18,15 @@ export interface PageRequestParts {
   readonly root: RootComplex;
   readonly events: LogBuffer;
   readonly requests: LogBuffer;
+  /** PPRAutoRspSup. */
+  readonly autoResponse: boolean;
+  /** Code of automatic responses, from the PPR Auto Response register. */
+  autoResponseCode(): number;
 }
 
 /**
  * Takes page requests: into the PPR log when the DTE allows them, else INVALID_PPR_REQUEST and an Invalid Request response
- * to the last of a group. When the log has stopped the request is lost.
+ * to the last of a group. When the log has stopped the request is lost, or with PprAutoRspEn answered by the unit itself.
  *
  * Source: AMD IOMMU specification §2.6; the response is unconfirmed.
  */
@@ -35,8 +39,8 @@ export class PageRequestPort {
 
   /** A page request arrived. */
   receive(request: PageRequest): void {
-    const { control, table, requests } = this.#parts;
-    const entry = table.fetch(request.rid)?.entry;
+    const { unit, root, control, table, requests, autoResponse, autoResponseCode } = this.#parts;
+    const entry = table.fetch(request.rid);
     const taken = entry !== undefined && entry.valid && entry.translationValid && entry.pageRequests;
     if (!control.enabled || !control.has(CONTROL_BIT.PPREn) || !taken) {
       this.#refuse(request);
@@ -44,7 +48,11 @@ export class PageRequestPort {
     }
     const { rid, pasid, groupIndex, last, read, write, page } = request;
     const who = pasid === NO_PASID ? {} : { pasid };
-    requests.append(encodePprEntry({ deviceId: rid, ...who, groupIndex, last, read, write, page }));
+    const logged = requests.append(encodePprEntry({ deviceId: rid, ...who, groupIndex, last, read, write, page }));
+    const answers = autoResponse && (logged ? "PprAutoRspAlwaysOn" : "PprAutoRspEn");
+    if (last && answers !== false && control.has(CONTROL_BIT[answers])) {
+      root.sendPageResponse(unit, rid, pasid, groupIndex, autoResponseCode());
+    }
   }
 
   #refuse({ rid, pasid, groupIndex, last, page }: PageRequest): void {

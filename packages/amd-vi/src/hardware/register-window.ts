@@ -6,8 +6,13 @@ import {
   COMMAND_TAIL,
   CONTROL,
   CONTROL_BIT,
+  DEVICE_SPECIFIC,
   DEVICE_TABLE_BASE,
+  DEVICE_TABLE_SEGMENT,
   EVENT_BASE,
+  EVENT_B_BASE,
+  EVENT_B_HEAD,
+  EVENT_B_TAIL,
   EVENT_HEAD,
   EVENT_TAIL,
   EXCLUSION_BASE,
@@ -18,9 +23,20 @@ import {
   GA_LOG_HEAD,
   GA_LOG_TAIL,
   GA_LOG_TAIL_ADDRESS,
+  HARDWARE_EVENT_LOWER,
+  HARDWARE_EVENT_STATUS,
+  HARDWARE_EVENT_UPPER,
+  MARC,
+  MSI_MIRROR,
+  PPR_AUTO_RESPONSE,
   PPR_BASE,
+  PPR_B_BASE,
+  PPR_B_HEAD,
+  PPR_B_TAIL,
   PPR_HEAD,
+  PPR_OVERFLOW_EARLY,
   PPR_TAIL,
+  SMI_FILTER,
   STATUS,
   STATUS_COMMAND_RUN,
   STATUS_COM_WAIT_INT,
@@ -31,12 +47,20 @@ import {
   STATUS_PPR_INT,
   STATUS_PPR_OVERFLOW,
   STATUS_PPR_RUN,
+  XT_INTERRUPT,
 } from "../layout/registers.ts";
 import type { CommandProcessor } from "./command-processor.ts";
 import type { ControlRegister } from "./control-register.ts";
 import type { DeviceTable } from "./device-table.ts";
 import type { ExclusionRange } from "./exclusion-range.ts";
+import type { HardwareEvents } from "./hardware-events.ts";
 import type { LogBuffer } from "./log-buffer.ts";
+
+/** Segment of the device table whose base register this is; 0 = none. */
+function segmentOf(offset: number): number {
+  const segment = (offset - DEVICE_TABLE_SEGMENT) / 8 + 1;
+  return segment >= 1 && segment <= 7 ? segment : 0;
+}
 
 /** A 64-bit register as halves. */
 export type Register64 = readonly [lo: number, hi: number];
@@ -51,12 +75,37 @@ export interface RegisterParts {
   readonly events: LogBuffer;
   readonly requests: LogBuffer;
   readonly exclusion: ExclusionRange;
+  readonly hardwareEvents: HardwareEvents;
+  /** DevTblSegSup: log2 of the segments that the device table may have. */
+  readonly segmentBits: number;
 }
 
 const ZERO: Register64 = [0, 0];
 
-/** Registers that hold what was written and do nothing here. */
-const PLAIN: ReadonlySet<number> = new Set([GA_LOG_BASE, GA_LOG_TAIL_ADDRESS, GA_LOG_HEAD, GA_LOG_TAIL]);
+/** Registers that hold what was written and do nothing here: first offset and how many. */
+const PLAIN: readonly (readonly [offset: number, count: number])[] = [
+  [SMI_FILTER, 16],
+  [GA_LOG_BASE, 1],
+  [GA_LOG_TAIL_ADDRESS, 1],
+  [PPR_B_BASE, 1],
+  [EVENT_B_BASE, 1],
+  [DEVICE_SPECIFIC, 3],
+  [MSI_MIRROR, 4],
+  [XT_INTERRUPT, 3],
+  [MARC, 12],
+  [GA_LOG_HEAD, 1],
+  [GA_LOG_TAIL, 1],
+  [PPR_B_HEAD, 1],
+  [PPR_B_TAIL, 1],
+  [EVENT_B_HEAD, 1],
+  [EVENT_B_TAIL, 1],
+  [PPR_AUTO_RESPONSE, 1],
+  [PPR_OVERFLOW_EARLY, 2],
+];
+
+function isPlain(offset: number): boolean {
+  return PLAIN.some(([first, count]) => offset >= first && offset < first + count * 8);
+}
 
 const ENABLES: readonly ControlBit[] = [CONTROL_BIT.CmdBufEn, CONTROL_BIT.EventLogEn, CONTROL_BIT.PPRLogEn];
 
@@ -71,16 +120,19 @@ export class RegisterWindow implements Digestible {
   readonly #plain = new Map<number, Register64>();
 
   constructor(parts: RegisterParts) {
-    const { efr, efr2, control, table, commands, events, requests, exclusion } = parts;
+    const { efr, efr2, control, table, commands, events, requests, exclusion, hardwareEvents } = parts;
     this.#parts = parts;
     this.#readers = new Map<number, () => Register64>([
-      [DEVICE_TABLE_BASE, () => table.base],
+      [DEVICE_TABLE_BASE, () => table.base()],
       [COMMAND_BASE, () => commands.base],
       [EVENT_BASE, () => events.base],
       [CONTROL, () => [control.lo, control.hi]],
       [EXCLUSION_BASE, () => exclusion.base],
       [EXCLUSION_LIMIT, () => exclusion.limit],
       [EXTENDED_FEATURE, () => efr],
+      [HARDWARE_EVENT_UPPER, () => hardwareEvents.upper],
+      [HARDWARE_EVENT_LOWER, () => hardwareEvents.lower],
+      [HARDWARE_EVENT_STATUS, () => [hardwareEvents.status, 0]],
       [PPR_BASE, () => requests.base],
       [EXTENDED_FEATURE_2, () => efr2],
       [COMMAND_HEAD, () => [commands.head, 0]],
@@ -155,15 +207,27 @@ export class RegisterWindow implements Digestible {
         return requests.writeHead(lo);
       case PPR_TAIL:
         return requests.writeTail(lo);
+      case HARDWARE_EVENT_STATUS:
+        return this.#parts.hardwareEvents.writeStatus(lo);
       default:
-        if (PLAIN.has(offset)) {
-          this.#plain.set(offset, [lo, hi]);
-        }
-        return undefined;
+        return this.#writeOther(offset, lo, hi);
+    }
+  }
+
+  #writeOther(offset: number, lo: number, hi: number): void {
+    const segment = segmentOf(offset);
+    if (segment > 0 && segment < 2 ** this.#parts.segmentBits) {
+      this.#parts.table.writeBase(lo, hi, segment);
+    } else if (isPlain(offset)) {
+      this.#plain.set(offset, [lo, hi]);
     }
   }
 
   #read(offset: number): Register64 {
+    const segment = segmentOf(offset);
+    if (segment > 0) {
+      return this.#parts.table.base(segment);
+    }
     return this.#readers.get(offset)?.() ?? this.#plain.get(offset) ?? ZERO;
   }
 

@@ -2,16 +2,15 @@ import type { Rid } from "@iommu-lab/pci";
 import {
   AT_MASK,
   AT_TRANSLATION_REQUEST,
+  AT_UNTRANSLATED,
   NO_PASID,
   REQUEST_EXECUTE,
+  REQUEST_NO_WRITE,
   REQUEST_PRIVILEGED,
   REQUEST_WRITE,
 } from "@iommu-lab/pci";
 import type { GuestAccess } from "./guest-walk.ts";
 import type { Need } from "./walk.ts";
-
-const INTERRUPT_FIRST = 0xfee00;
-const INTERRUPT_LAST = 0xfeeff;
 
 /** One memory request, taken apart. One object per unit, reused. */
 export class Request implements GuestAccess {
@@ -28,6 +27,8 @@ export class Request implements GuestAccess {
   privileged = false;
   execute = false;
   need: Need = "none";
+  /** It is a write, or a Translation Request that asks for write permission (NW=0) and so may write unseen. */
+  dirties = false;
 
   /** Takes a request apart. */
   set(rid: Rid, pasid: number, page: number, offset: number, flags: number): void {
@@ -39,18 +40,15 @@ export class Request implements GuestAccess {
     this.type = flags & AT_MASK;
     this.write = (flags & REQUEST_WRITE) !== 0;
     this.privileged = pasid !== NO_PASID && (flags & REQUEST_PRIVILEGED) !== 0;
-    this.execute = this.type === 0 && pasid !== NO_PASID && (flags & REQUEST_EXECUTE) !== 0;
-    this.need = this.type === AT_TRANSLATION_REQUEST ? "none" : this.write ? "write" : "read";
+    this.execute = this.type === AT_UNTRANSLATED && pasid !== NO_PASID && (flags & REQUEST_EXECUTE) !== 0;
+    const asks = this.type === AT_TRANSLATION_REQUEST;
+    this.need = asks ? "none" : this.write ? "write" : "read";
+    this.dirties = asks ? (flags & REQUEST_NO_WRITE) === 0 : this.write;
   }
 
   /** It carries a PASID. */
   get hasPasid(): boolean {
     return this.carried !== NO_PASID;
-  }
-
-  /** It goes to FEE0_0000 … FEEF_FFFF without PASID: an interrupt. */
-  get toInterruptRange(): boolean {
-    return !this.hasPasid && this.page >= INTERRUPT_FIRST && this.page <= INTERRUPT_LAST;
   }
 
   /** Bits 31:0 of its address. */

@@ -1,129 +1,83 @@
-import type { PhysicalMemory } from "@iommu-lab/core";
-import type { DeviceTableEntry } from "../layout/device-table-entry.ts";
 import { EVENT_NX, EVENT_PE, EVENT_PR } from "../layout/event.ts";
-import type { Features } from "../layout/features.ts";
-import { GuestWalk } from "./guest-walk.ts";
-import { HostWalk } from "./host-walk.ts";
-import type { IoTlb, IoTlbEntry } from "./io-tlb.ts";
-import { HOST } from "./io-tlb.ts";
+import type { FetchedDte } from "./fetched-dte.ts";
+import type { GuestWalk } from "./guest-walk.ts";
+import type { HostTranslation } from "./host-translation.ts";
+import { keptFlags, takeKept } from "./kept-translation.ts";
 import type { Request } from "./request.ts";
-import type { WalkEnd } from "./walk.ts";
-import { lacks } from "./walk.ts";
+import type { TranslationCaches } from "./translation-caches.ts";
+import { KEPT_DIRTY, KEPT_HOST, spaceOf } from "./translation-caches.ts";
+import type { Walk } from "./walk.ts";
+import { Walk as WalkResult, lacks } from "./walk.ts";
 
-/** A request's translation. One object per unit, reused. Permissions include the DTE's. */
-export class Resolution {
-  end: WalkEnd = "found";
-  /** Host page number. */
-  page = 0;
-  sizeLog2 = 12;
-  read = false;
-  write = false;
-  forceCoherent = false;
-  untranslatedOnly = false;
-  /** Flags of the event when `end` is `fault`. */
-  flags = 0;
-  /** Address of the entry that decided. */
-  line = 0;
+/** What finding translations needs. */
+export interface ResolverParts {
+  readonly caches: TranslationCaches;
+  readonly host: HostTranslation;
+  readonly guest: GuestWalk;
+  /** NpCache: that there is no page is kept too. */
+  readonly keepAbsent: boolean;
 }
 
 /**
- * Finds a request's translation: in the IOTLB, or by a walk whose result is then kept.
+ * Finds a request's translation: a kept one, or by a walk whose result is then kept.
  *
  * Source: AMD IOMMU specification §2.2.3, §2.2.6.
  */
 export class Resolver {
-  /** What the last request got. */
-  readonly result: Resolution = new Resolution();
-  readonly #iotlb: IoTlb;
-  readonly #host: HostWalk;
-  readonly #guest: GuestWalk;
-  readonly #keepAbsent: boolean;
-  readonly #rootIsGuest: () => boolean;
+  /** What the last request got; permissions of the DTE are no part of it. */
+  found: Walk;
+  readonly #parts: ResolverParts;
+  readonly #identity: Walk = new WalkResult();
 
-  /**
-   * @param keepAbsent NpCache: entries that are not present are kept too
-   * @param rootIsGuest GCR3TRPMode of the Control register
-   */
-  constructor(
-    memory: PhysicalMemory,
-    features: Features,
-    iotlb: IoTlb,
-    keepAbsent: boolean,
-    rootIsGuest: () => boolean,
-  ) {
-    this.#iotlb = iotlb;
-    this.#host = new HostWalk(memory);
-    this.#guest = new GuestWalk(memory, features.pasMax);
-    this.#keepAbsent = keepAbsent;
-    this.#rootIsGuest = rootIsGuest;
+  constructor(parts: ResolverParts) {
+    this.#parts = parts;
+    this.found = this.#identity;
   }
 
   /** Mode 0 without guest translation: the address stays. */
-  identity(dte: DeviceTableEntry, page: number): void {
-    const { result } = this;
-    result.end = "found";
-    result.page = page;
-    result.sizeLog2 = 12;
-    result.read = dte.read;
-    result.write = dte.write;
-    result.forceCoherent = dte.attributeValid && dte.mode0ForceCoherent;
-    result.untranslatedOnly = false;
-    result.flags = 0;
-    result.line = 0;
+  identity(dte: FetchedDte, page: number): void {
+    const found = this.#identity;
+    found.start();
+    found.page = page;
+    found.forceCoherent = dte.attributeValid && dte.mode0ForceCoherent;
+    found.line = dte.address;
+    this.found = found;
   }
 
-  /** Translates by the host table, or by the guest table of the request's PASID. */
-  translate(dte: DeviceTableEntry, request: Request, guest: boolean): void {
-    const pasid = guest ? request.pasid : HOST;
-    const known = this.#iotlb.lookup(dte.domainId, pasid, request.privileged, request.page);
-    if (known === undefined) {
-      this.#walk(dte, request, guest, pasid);
-    } else {
-      this.#use(known, dte, request);
+  /** Translates by the host table. @returns whether there is a page that the request may use */
+  translateHost(dte: FetchedDte, request: Request): boolean {
+    const { host } = this.#parts;
+    this.found = host.found;
+    return host.run(dte, request.page, request.need, request.dirties);
+  }
+
+  /** Translates by the guest table of the request's PASID. @returns whether there is a page that the request may use */
+  translateGuest(dte: FetchedDte, request: Request): boolean {
+    const { caches, guest, keepAbsent } = this.#parts;
+    const { found } = guest;
+    const { page, pasid } = request;
+    const space = spaceOf(dte.domainId, request.privileged);
+    this.found = found;
+    const slot = caches.find(space, pasid, page);
+    if (slot >= 0 && (!request.dirties || (caches.translations.flags(slot) & KEPT_DIRTY) !== 0)) {
+      return takeKept(caches, slot, page, found) && this.#allows(dte, request);
     }
-  }
-
-  #walk(dte: DeviceTableEntry, request: Request, guest: boolean, pasid: number): void {
-    const { result } = this;
-    const { page, need, privileged } = request;
-    const ok = guest
-      ? this.#guest.run(dte, page, request, this.#rootIsGuest())
-      : this.#host.run(dte.hostRoot, dte.mode, page, need, dte.read, dte.write);
-    const { found } = guest ? this.#guest : this.#host;
-    const absent = found.end === "fault" && found.flags === 0;
-    if (ok || (absent && this.#keepAbsent)) {
-      this.#iotlb.keep(dte.domainId, pasid, privileged, page, found, !guest || dte.mode !== 0, ok);
+    const ok = guest.run(dte, page, request);
+    const host = dte.mode !== 0;
+    if (ok) {
+      caches.keep(space, pasid, page, found.sizeLog2, found.page, keptFlags(found, host), found.line);
+    } else if (keepAbsent && found.end === "fault" && found.flags === 0) {
+      caches.keep(space, pasid, page, 12, 0, KEPT_DIRTY | (host ? KEPT_HOST : 0), found.line);
     }
-    result.end = found.end;
-    result.page = found.page;
-    result.sizeLog2 = found.sizeLog2;
-    result.read = ok && found.read && dte.read;
-    result.write = ok && found.write && dte.write;
-    result.forceCoherent = found.forceCoherent;
-    result.untranslatedOnly = found.untranslatedOnly;
-    result.flags = found.flags;
-    result.line = found.line;
+    return ok;
   }
 
-  #use(known: IoTlbEntry, dte: DeviceTableEntry, request: Request): void {
-    const { result } = this;
-    result.read = known.read && dte.read && known.present;
-    result.write = known.write && dte.write && known.present;
-    const flags = missing(known, request, result.read, result.write);
-    result.flags = known.present ? flags : 0;
-    result.end = known.present && flags === 0 ? "found" : "fault";
-    result.page = known.target;
-    result.sizeLog2 = known.sizeLog2;
-    result.forceCoherent = known.forceCoherent;
-    result.untranslatedOnly = known.untranslatedOnly;
-    result.line = known.line;
+  /** Whether a kept translation serves the request. */
+  #allows(dte: FetchedDte, request: Request): boolean {
+    const { found } = this;
+    if (lacks(request.need, found.read && dte.read, found.write && dte.write)) {
+      return found.fault(EVENT_PR | EVENT_PE);
+    }
+    return request.execute && !found.execute ? found.fault(EVENT_PR | EVENT_PE | EVENT_NX) : true;
   }
-}
-
-/** Flags of the fault that a kept translation gives; 0 = it serves the request. */
-function missing(known: IoTlbEntry, request: Request, read: boolean, write: boolean): number {
-  if (lacks(request.need, read, write)) {
-    return EVENT_PR | EVENT_PE;
-  }
-  return request.execute && !known.execute ? EVENT_PR | EVENT_PE | EVENT_NX : 0;
 }

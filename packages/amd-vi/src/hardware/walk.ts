@@ -28,10 +28,12 @@ export class Walk {
   write = false;
   /** Instruction fetches are allowed by all entries. */
   execute = false;
-  /** FC of the host leaf. */
+  /** FC of the host leaf, or N of the guest leaf through SnoopAttribute. */
   forceCoherent = false;
   /** U of the host leaf. */
   untranslatedOnly = false;
+  /** A write needs no update of D. */
+  dirty = false;
   /** Flags of the event: PR, RZ, PE, NX. */
   flags = 0;
   /** Address of the entry read last. */
@@ -47,6 +49,7 @@ export class Walk {
     this.execute = true;
     this.forceCoherent = false;
     this.untranslatedOnly = false;
+    this.dirty = true;
     this.flags = 0;
     this.line = 0;
   }
@@ -63,4 +66,12 @@ export class Walk {
     this.end = "hardware";
     return false;
   }
+}
+
+const HALF = 2 ** 27;
+
+/** The index of a page in the table of a level; `%` on numbers above 2^31 would be slow. */
+export function tableIndex(page: number, level: number): number {
+  const high = Math.floor(page / HALF);
+  return level < 4 ? ((page - high * HALF) >>> (9 * (level - 1))) & 511 : (high >>> (9 * (level - 4))) & 511;
 }

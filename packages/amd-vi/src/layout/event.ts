@@ -23,6 +23,16 @@ export const EVENT = {
   INVALID_DEVICE_REQUEST: 8,
   /** A page request that the DTE does not allow. */
   INVALID_PPR_REQUEST: 9,
+  /** A performance counter reached zero. */
+  EVENT_COUNTER_ZERO: 10,
+  /** A guest's event could not be delivered. */
+  GUEST_EVENT_FAULT: 11,
+  /** An error of the virtualised unit. */
+  VIOMMU_HARDWARE_ERROR: 12,
+  /** The reverse map table (SNP) forbids an access. */
+  RMP_PAGE_FAULT: 13,
+  /** An entry of the reverse map table could not be read. */
+  RMP_HARDWARE_ERROR: 14,
 } as const;
 
 /** A flag of word 1: the PASID is valid. */
@@ -55,8 +65,18 @@ export const ERROR_MASTER_ABORT = 1;
 export const INVALID_INTERRUPT_READ = 0;
 /** Type of INVALID_DEVICE_REQUEST: a Translated request while I=0 or V=0. */
 export const INVALID_TRANSLATED = 1;
+/** Type of INVALID_DEVICE_REQUEST: port I/O while IoCtl=0. */
+export const INVALID_PORT_IO = 2;
+/** Type of INVALID_DEVICE_REQUEST: a posted write that SysMgt or HtAtsResv forbids. */
+export const INVALID_MANAGEMENT_WRITE = 3;
+/** Type of INVALID_DEVICE_REQUEST: any other request that SysMgt or HtAtsResv forbids. */
+export const INVALID_MANAGEMENT_READ = 4;
 /** Type of INVALID_DEVICE_REQUEST: an interrupt while IntCtl=0. */
 export const INVALID_INTERRUPT = 5;
+/** Type of INVALID_DEVICE_REQUEST: a posted write to the reserved part of the interrupt range. */
+export const INVALID_RESERVED_INTERRUPT = 6;
+/** Type of INVALID_DEVICE_REQUEST: SysMgt=3 or IoCtl=2 wants a translation while TV=0. */
+export const INVALID_UNTRANSLATABLE = 7;
 /** Type of INVALID_DEVICE_REQUEST with TR: a Translation Request while I=0, V=0 or TV=0. */
 export const INVALID_TRANSLATION_REQUEST = 0;
 /** Type of INVALID_DEVICE_REQUEST with TR: a Translation Request into the interrupt range. */

@@ -1,86 +1,134 @@
 import { InputError } from "@iommu-lab/core";
 
-/** What the Extended Feature registers say, as far as it matters here. Source: AMD IOMMU specification §3.4.4, §3.4.27. */
-export interface Features {
-  /** PPRSup, bit 1. */
-  readonly ppr: boolean;
-  /** XTSup, bit 2. */
-  readonly xt: boolean;
-  /** NXSup, bit 3. */
-  readonly nx: boolean;
-  /** GTSup, bit 4: guest (v2) translation. */
-  readonly gt: boolean;
-  /** IASup, bit 6: INVALIDATE_IOMMU_ALL. */
-  readonly invalidateAll: boolean;
-  /** GASup, bit 7. */
-  readonly ga: boolean;
-  /** PCSup, bit 9. */
-  readonly counters: boolean;
-  /** HATS, bits 11:10: 0 = 4, 1 = 5, 2 = 6 host levels, 3 = no host translation. */
-  readonly hats: number;
-  /** GATS, bits 13:12: 0 = 4, 1 = 5 guest levels. */
-  readonly gats: number;
-  /** GLXSup, bits 15:14: largest DTE.GLX. */
-  readonly glx: number;
-  /** GAMSup, bits 23:21; bit 21 = guest virtual APIC. */
-  readonly gam: number;
-  /** SATSSup, bit 31. */
-  readonly secureAts: boolean;
-  /** PASMax, bits 36:32: PASID bits minus 1. */
-  readonly pasMax: number;
-  /** GIoSup, bit 48. */
-  readonly gio: boolean;
-  /** HASup, bit 49. */
-  readonly hostAccessed: boolean;
-  /** EPHSup, bit 50. */
-  readonly eph: boolean;
-  /** HDSup, bit 52. */
-  readonly hostDirty: boolean;
-  /** InvIotlbTypeSup, bit 54. */
-  readonly iotlbType: boolean;
-  /** vIOMMUSup, bit 55. */
-  readonly viommu: boolean;
-  /** SNPSup, bit 63. */
-  readonly snp: boolean;
-  /** GCR3TRPMode, EFR2 bit 3. */
-  readonly gcr3TrpMode: boolean;
-  /** NumIntRemapSup, EFR2 bits 9:8: 1 = up to 2048 interrupts per device. */
-  readonly interruptTables: number;
-  /** HtRangeIgnore, EFR2 bit 11: the HyperTransport range is plain memory. */
-  readonly htRangeIgnore: boolean;
+/** Features of one bit in the EFR, by name. */
+const EFR_FLAGS = {
+  prefetch: 0,
+  ppr: 1,
+  xt: 2,
+  nx: 3,
+  gt: 4,
+  guestPpi: 5,
+  invalidateAll: 6,
+  ga: 7,
+  hardwareErrorRegisters: 8,
+  counters: 9,
+  secureAts: 31,
+  userSupervisor: 37,
+  pprOverflowEarly: 40,
+  pprAutoResponse: 41,
+  blockStopMark: 44,
+  performanceOptimization: 45,
+  msiCapability: 46,
+  gio: 48,
+  hostAccessed: 49,
+  eph: 50,
+  hostDirty: 52,
+  iotlbType: 54,
+  viommu: 55,
+  vmGuardIo: 56,
+  guestApicUpdateDisable: 61,
+  forcePhysicalDestination: 62,
+  snp: 63,
+} as const;
+
+/** Fields of the EFR: high and low bit. */
+const EFR_FIELDS = {
+  hats: [11, 10],
+  gats: [13, 12],
+  glx: [15, 14],
+  smiFilters: [17, 16],
+  smiFilterRegisters: [20, 18],
+  gam: [23, 21],
+  dualPprLog: [25, 24],
+  dualEventLog: [29, 28],
+  pasMax: [36, 32],
+  deviceTableSegments: [39, 38],
+  marc: [43, 42],
+  vmTableSize: [60, 57],
+} as const;
+
+/** Features of one bit in EFR2. */
+const EFR2_FLAGS = {
+  sevSnpIo: 1,
+  tableMigration: 2,
+  gcr3TrpMode: 3,
+  guestPpiDisable: 4,
+  htRangeIgnore: 11,
+} as const;
+
+/** Fields of EFR2. */
+const EFR2_FIELDS = {
+  snpAvic: [7, 5],
+  interruptTables: [9, 8],
+} as const;
+
+/** Name of a feature of one bit. */
+export type FeatureFlag = keyof typeof EFR_FLAGS | keyof typeof EFR2_FLAGS;
+/** Name of a feature with a number. */
+export type FeatureField = keyof typeof EFR_FIELDS | keyof typeof EFR2_FIELDS;
+
+/**
+ * What the Extended Feature registers say. Flags: `prefetch` PreFSup, `ppr` PPRSup, `xt` XTSup, `nx` NXSup, `gt` GTSup (guest
+ * translation), `guestPpi` GAPPISup, `invalidateAll` IASup, `ga` GASup, `hardwareErrorRegisters` HESup, `counters` PCSup,
+ * `secureAts` SATSSup, `userSupervisor` USSup, `pprOverflowEarly`, `pprAutoResponse`, `blockStopMark`,
+ * `performanceOptimization`, `msiCapability`, `gio` GIoSup, `hostAccessed` HASup, `eph` EPHSup, `hostDirty` HDSup, `iotlbType`
+ * InvIotlbTypeSup, `viommu`, `vmGuardIo`, `guestApicUpdateDisable`, `forcePhysicalDestination`, `snp` SNPSup; of EFR2
+ * `sevSnpIo`, `tableMigration` TMPMSup, `gcr3TrpMode`, `guestPpiDisable`, `htRangeIgnore`.
+ *
+ * Fields: `hats` 0 = 4, 1 = 5, 2 = 6 host levels, 3 = none; `gats` 0 = 4, 1 = 5 guest levels; `glx` largest DTE.GLX;
+ * `smiFilters`, `smiFilterRegisters`, `gam`, `dualPprLog`, `dualEventLog`, `pasMax` PASID bits minus 1, `deviceTableSegments`
+ * log2 of the segments at most, `marc`, `vmTableSize`; of EFR2 `snpAvic`, `interruptTables` (1 = up to 2048 interrupts).
+ *
+ * Source: AMD IOMMU specification §3.4.4, §3.4.27.
+ */
+export type Features = Readonly<Record<FeatureFlag, boolean>> & Readonly<Record<FeatureField, number>>;
+
+type FieldBits = readonly [high: number, low: number];
+
+function flagsOf<K extends string>(value: bigint, bits: Readonly<Record<K, number>>): Record<K, boolean> {
+  const names = Object.keys(bits) as K[];
+  return Object.fromEntries(names.map((name) => [name, ((value >> BigInt(bits[name])) & 1n) === 1n])) as Record<
+    K,
+    boolean
+  >;
 }
 
-const bit = (value: bigint, index: number): boolean => ((value >> BigInt(index)) & 1n) === 1n;
-const field = (value: bigint, high: number, low: number): number =>
-  Number((value >> BigInt(low)) & ((1n << BigInt(high - low + 1)) - 1n));
+function fieldsOf<K extends string>(value: bigint, bits: Readonly<Record<K, FieldBits>>): Record<K, number> {
+  const names = Object.keys(bits) as K[];
+  const read = ([high, low]: FieldBits): number =>
+    Number((value >> BigInt(low)) & ((1n << BigInt(high - low + 1)) - 1n));
+  return Object.fromEntries(names.map((name) => [name, read(bits[name])])) as Record<K, number>;
+}
 
 /** Reads EFR and EFR2. */
 export function decodeFeatures(efr: bigint, efr2: bigint): Features {
   return {
-    ppr: bit(efr, 1),
-    xt: bit(efr, 2),
-    nx: bit(efr, 3),
-    gt: bit(efr, 4),
-    invalidateAll: bit(efr, 6),
-    ga: bit(efr, 7),
-    counters: bit(efr, 9),
-    hats: field(efr, 11, 10),
-    gats: field(efr, 13, 12),
-    glx: field(efr, 15, 14),
-    gam: field(efr, 23, 21),
-    secureAts: bit(efr, 31),
-    pasMax: field(efr, 36, 32),
-    gio: bit(efr, 48),
-    hostAccessed: bit(efr, 49),
-    eph: bit(efr, 50),
-    hostDirty: bit(efr, 52),
-    iotlbType: bit(efr, 54),
-    viommu: bit(efr, 55),
-    snp: bit(efr, 63),
-    gcr3TrpMode: bit(efr2, 3),
-    interruptTables: field(efr2, 9, 8),
-    htRangeIgnore: bit(efr2, 11),
+    ...flagsOf(efr, EFR_FLAGS),
+    ...fieldsOf(efr, EFR_FIELDS),
+    ...flagsOf(efr2, EFR2_FLAGS),
+    ...fieldsOf(efr2, EFR2_FIELDS),
   };
+}
+
+/** EFR and EFR2 with these features: the way back from {@link decodeFeatures}. What does not fit a field is cut off. */
+export function encodeFeatureRegisters(features: Partial<Features>): readonly [efr: bigint, efr2: bigint] {
+  return [registerOf(features, EFR_FLAGS, EFR_FIELDS), registerOf(features, EFR2_FLAGS, EFR2_FIELDS)];
+}
+
+function registerOf(
+  features: Partial<Features>,
+  flags: Readonly<Partial<Record<FeatureFlag, number>>>,
+  fields: Readonly<Partial<Record<FeatureField, FieldBits>>>,
+): bigint {
+  let value = 0n;
+  for (const [name, bit] of Object.entries(flags)) {
+    value |= features[name as FeatureFlag] === true ? 1n << BigInt(bit) : 0n;
+  }
+  for (const [name, [high, low]] of Object.entries(fields)) {
+    const mask = (1n << BigInt(high - low + 1)) - 1n;
+    value |= (BigInt(features[name as FeatureField] ?? 0) & mask) << BigInt(low);
+  }
+  return value;
 }
 
 /** Features by name, for a unit that is not described by a recorded EFR. */
@@ -101,6 +149,10 @@ export interface FeatureOptions {
   readonly glx?: number;
   /** Host levels, 4 … 6. Default 6. */
   readonly hostLevels?: number;
+  /** Guest levels, 4 or 5. Default 4. */
+  readonly guestLevels?: number;
+  /** Any other feature by its name in {@link Features}, or one above again; counts last. */
+  readonly features?: Partial<Features>;
 }
 
 function inRange(name: string, value: number, low: number, high: number): number {
@@ -117,17 +169,18 @@ function inRange(name: string, value: number, low: number, high: number): number
  */
 export function encodeFeatures(options: FeatureOptions): bigint {
   const pasidBits = inRange("pasidBits", options.pasidBits ?? 16, 1, 20);
-  const glx = inRange("glx", options.glx ?? Math.ceil(pasidBits / 9) - 1, 0, 2);
-  const hats = inRange("hostLevels", options.hostLevels ?? 6, 4, 6) - 4;
-  let efr = 1n << 7n;
-  const set = (wanted: boolean | undefined, index: bigint): void => {
-    efr |= (wanted ?? true) ? 1n << index : 0n;
-  };
-  set(options.ppr, 1n);
-  set(options.gt, 4n);
-  set(options.invalidateAll, 6n);
-  set(options.gioSup, 48n);
-  set(options.ephSup, 50n);
-  efr |= (BigInt(hats) << 10n) | (BigInt(glx) << 14n);
-  return efr | (BigInt(pasidBits - 1) << 32n);
+  const [efr] = encodeFeatureRegisters({
+    ga: true,
+    ppr: options.ppr ?? true,
+    gt: options.gt ?? true,
+    invalidateAll: options.invalidateAll ?? true,
+    gio: options.gioSup ?? true,
+    eph: options.ephSup ?? true,
+    glx: inRange("glx", options.glx ?? Math.ceil(pasidBits / 9) - 1, 0, 2),
+    hats: inRange("hostLevels", options.hostLevels ?? 6, 4, 6) - 4,
+    gats: inRange("guestLevels", options.guestLevels ?? 4, 4, 5) - 4,
+    pasMax: pasidBits - 1,
+    ...options.features,
+  });
+  return efr;
 }

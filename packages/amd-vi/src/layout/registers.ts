@@ -16,10 +16,32 @@ export const EXCLUSION_LIMIT = 0x0028;
 export const EXTENDED_FEATURE = 0x0030;
 /** PPR Log Base, laid out as {@link COMMAND_BASE}. */
 export const PPR_BASE = 0x0038;
+/** Hardware Event Upper: low word of the first quadword of the last hardware error. */
+export const HARDWARE_EVENT_UPPER = 0x0040;
+/** Hardware Event Lower. */
+export const HARDWARE_EVENT_LOWER = 0x0048;
+/** Hardware Event Status: V bit 0, O bit 1. */
+export const HARDWARE_EVENT_STATUS = 0x0050;
+/** SMI Filter 0; 16 registers. */
+export const SMI_FILTER = 0x0060;
 /** Guest Virtual APIC Log Base. */
 export const GA_LOG_BASE = 0x00e0;
 /** Guest Virtual APIC Log Tail Address. */
 export const GA_LOG_TAIL_ADDRESS = 0x00e8;
+/** PPR Log B Base. */
+export const PPR_B_BASE = 0x00f0;
+/** Event Log B Base. */
+export const EVENT_B_BASE = 0x00f8;
+/** Device Table Segment 1 Base; 7 registers, laid out as {@link DEVICE_TABLE_BASE}. */
+export const DEVICE_TABLE_SEGMENT = 0x0100;
+/** Device-Specific Feature Extension, Control Extension and Status Extension: three registers. */
+export const DEVICE_SPECIFIC = 0x0138;
+/** MSI vectors, mirror of the MSI capability, performance optimisation: 0150 … 016F. */
+export const MSI_MIRROR = 0x0150;
+/** Interrupt control of the general, PPR and GA interrupt: three registers. */
+export const XT_INTERRUPT = 0x0170;
+/** Memory access routing apertures: 0200 … 025F. */
+export const MARC = 0x0200;
 /** Extended Feature 2 (EFR2). */
 export const EXTENDED_FEATURE_2 = 0x01a0;
 /** Command Buffer Head: byte offset in bits 18:4. */
@@ -40,6 +62,18 @@ export const PPR_TAIL = 0x2038;
 export const GA_LOG_HEAD = 0x2040;
 /** Guest Virtual APIC Log Tail. */
 export const GA_LOG_TAIL = 0x2048;
+/** PPR Log B Head. */
+export const PPR_B_HEAD = 0x2050;
+/** PPR Log B Tail. */
+export const PPR_B_TAIL = 0x2058;
+/** Event Log B Head. */
+export const EVENT_B_HEAD = 0x2070;
+/** Event Log B Tail. */
+export const EVENT_B_TAIL = 0x2078;
+/** PPR Auto Response: code in bits 3:0. */
+export const PPR_AUTO_RESPONSE = 0x2080;
+/** PPR Overflow Early Indicator, of log A and of log B. */
+export const PPR_OVERFLOW_EARLY = 0x2088;
 
 /** Bytes of the register window without performance counters. */
 export const WINDOW_BYTES = 0x4000;
@@ -64,15 +98,34 @@ export const CONTROL_BIT = {
   PPREn: 15,
   GTEn: 16,
   GAEn: 17,
+  CRW: 18,
+  SmiFEn: 22,
+  SlfWBDis: 23,
+  SmiFLogEn: 24,
   GAMEn: 25,
   GALogEn: 28,
   GAIntEn: 29,
+  DualPprLogEn: 30,
+  DualEventLogEn: 32,
+  DevTblSegEn: 34,
+  PrivAbrtEn: 37,
+  PprAutoRspEn: 39,
+  MarcEn: 40,
+  BlkStopMrkEn: 41,
+  PprAutoRspAlwaysOn: 42,
   NumIntRemapMode: 43,
   EPHEn: 45,
+  HADUpdate: 46,
+  GDUpdateDis: 48,
   XTEn: 50,
   IntCapXTEn: 51,
+  vCmdEn: 52,
+  vIommuEn: 53,
+  GAUpdateDis: 54,
+  GAPPIEn: 55,
   GCR3TRPMode: 58,
   IRTCacheDis: 59,
+  SNPAVICEn: 61,
 } as const;
 
 /** A bit number of the Control register. */

@@ -1,4 +1,4 @@
-import type { DeviceTableEntry } from "@iommu-lab/amd-vi";
+import type { AmdIommuOptions, DeviceTableEntry } from "@iommu-lab/amd-vi";
 import {
   ALL_PAGES,
   EMPTY_DTE,
@@ -7,7 +7,7 @@ import {
   invalidateIommuAll,
   invalidateIommuPages,
 } from "@iommu-lab/amd-vi";
-import { Digest, x86_64 } from "@iommu-lab/core";
+import { Digest, InputError, x86_64 } from "@iommu-lab/core";
 import { describe, expect, test } from "vitest";
 import { Machine, RID, RW, TRANSLATED } from "./machine.ts";
 
@@ -134,6 +134,91 @@ describe("host translations", () => {
   });
 });
 
+describe("upper tables", () => {
+  function moved(caches: AmdIommuOptions["caches"] = "keep-all"): Machine {
+    const machine = new Machine({ caches });
+    const table = machine.table(amdV1, PAGE, 0x2000);
+    machine.setDte({ ...TRANSLATED, mode: 3, hostRoot: table.root });
+    machine.write(PAGE);
+    // Software puts other tables in place of the ones that were used.
+    const other = machine.table(amdV1, PAGE, 0x3000);
+    machine.memory.load64(other.root);
+    machine.memory.store64(table.root, machine.memory.lo, machine.memory.hi);
+    return machine;
+  }
+
+  test("stay when pages go without PDE", () => {
+    const machine = moved();
+    machine.submit(invalidateIommuPages({ domainId: 0x12 }, 0, ALL_PAGES, false));
+    expect(machine.write(PAGE).page).toBe(0x2000);
+    machine.submit(invalidateIommuPages({ domainId: 0x12 }, PAGE, 1, true));
+    expect(machine.write(PAGE).page).toBe(0x3000);
+  });
+
+  test("other pages of the same table are found through it", () => {
+    const machine = moved({ translations: "none" });
+    expect(machine.write(PAGE).page).toBe(0x2000);
+    machine.submit(invalidateIommuPages({ domainId: 0x12 }, PAGE + 1, 1, true));
+    expect(machine.write(PAGE).page).toBe(0x3000);
+  });
+
+  test("are not kept where the policy says so", () => {
+    const machine = moved({ directories: "none" });
+    machine.submit(invalidateIommuPages({ domainId: 0x12 }, PAGE, 1, false));
+    expect(machine.write(PAGE).page).toBe(0x3000);
+  });
+});
+
+describe("policies", () => {
+  test("lru(n): the one used longest ago leaves", () => {
+    const machine = new Machine({ caches: "lru(2)" });
+    const table = machine.table(amdV1, 1, 0x2001);
+    table.map(2, 0x2002, 2, RW);
+    machine.setDte({ ...TRANSLATED, mode: 3, hostRoot: table.root });
+    machine.write(1);
+    machine.write(2);
+    machine.write(1);
+    machine.write(3);
+    table.unmap(1, 3);
+    expect([1, 2, 3].map((page) => machine.write(page).status)).toEqual(["success", "CA", "success"]);
+    expect(machine.unit.translations).toBe(2);
+  });
+
+  test("random(seed): some leave, the same ones for the same seed", () => {
+    const kept = (seed: number): string[] => {
+      const machine = new Machine({ caches: `random(${seed})` });
+      const table = machine.table(amdV1, 0, 0x2000);
+      table.map(1, 0x2001, 40, RW);
+      machine.setDte({ ...TRANSLATED, mode: 3, hostRoot: table.root });
+      for (let page = 0; page <= 40; page += 1) {
+        machine.write(page);
+      }
+      table.unmap(0, 41);
+      return Array.from({ length: 41 }, (_, page) => machine.write(page).status);
+    };
+    expect(kept(1)).toEqual(kept(1));
+    expect(kept(1)).not.toEqual(kept(2));
+    expect(new Set(kept(1))).toEqual(new Set(["success", "CA"]));
+  });
+
+  test("anything else is refused", () => {
+    for (const wrong of ["lru(0)", "lru(x)", "some", "random(-1)", "lru(1e3)"]) {
+      expect(() => new Machine({ caches: wrong as "none" })).toThrow(InputError);
+    }
+  });
+
+  test("a page of 2 MiB is kept whole", () => {
+    const machine = new Machine();
+    const root = machine.allocate(4096);
+    machine.memory.store64(root + 8, 0x40000001, 0x60000000);
+    machine.setDte({ ...TRANSLATED, mode: 2, hostRoot: root });
+    expect(machine.write(0x234).page).toBe(0x40034);
+    machine.memory.store64(root + 8, 0, 0);
+    expect(machine.write(0x3ff).page).toBe(0x401ff);
+    expect(machine.write(0x400).status).toBe("CA");
+  });
+});
+
 describe("guest translations", () => {
   function guestMachine(mode = 0): { machine: Machine; gcr3Root: number } {
     const machine = new Machine();
@@ -163,8 +248,20 @@ describe("guest translations", () => {
     const { machine, gcr3Root } = guestMachine();
     machine.memory.store64(gcr3Root + 8, 0, 0);
     expect(machine.write(PAGE, 1).status).toBe("success");
+    expect(machine.write(PAGE + 1, 1).status).toBe("CA");
     machine.submit(all(0x12, 1));
     expect(machine.write(PAGE, 1).status).toBe("CA");
+  });
+
+  test("a GCR3 entry that was used serves other pages too, until its PASID is invalidated", () => {
+    const { machine, gcr3Root } = guestMachine();
+    const other = machine.table(x86_64, PAGE + 1, 0x2002);
+    machine.memory.store64(gcr3Root + 8, other.root + 1, 0);
+    expect(machine.write(PAGE + 1, 1).status).toBe("CA");
+    machine.submit(all(0x12, 2));
+    expect(machine.write(PAGE + 1, 1).status).toBe("CA");
+    machine.submit(all(0x12, 1));
+    expect(machine.write(PAGE + 1, 1).page).toBe(0x2002);
   });
 
   test("stay when host translations of the domain go, unless the host table took part", () => {
@@ -174,6 +271,13 @@ describe("guest translations", () => {
     const { machine: nested } = guestMachine(3);
     nested.submit(all(0x12));
     expect(nested.unit.translations).toBe(0);
+  });
+
+  test("guest physical addresses of tables are translations of the host", () => {
+    const { machine } = guestMachine(3);
+    expect(machine.unit.translations).toBeGreaterThan(4);
+    machine.submit(all(0x12, 1), all(0x12, 2));
+    expect(machine.write(PAGE, 1).page).toBe(0x2000);
   });
 });
 

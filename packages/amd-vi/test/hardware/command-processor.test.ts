@@ -48,16 +48,70 @@ describe("COMPLETION_WAIT", () => {
     expect(machine.interrupts).toBe(1);
   });
 
-  test("waits until devices have completed, and so does what is behind it", () => {
+  const flushing = (words: Uint32Array): Uint32Array => words.map((word, index) => (index === 0 ? word | 4 : word));
+
+  test("waits until devices have completed; later commands overtake it", () => {
+    const machine = new Machine();
+    const target = machine.allocate(16);
+    const waits = [completionWaitStore(target, 7), completionWaitStore(target + 8, 8)];
+    machine.submit(everything, ...waits, invalidateDevtabEntry(RID));
+    expect(machine.unit.read32(COMMAND_HEAD)).toBe(64);
+    expect(stored(machine, target)).toBe(hex64(0, 0));
+    machine.unit.invalidateCompletion(RID, 1, 1);
+    machine.scheduler.settle();
+    expect([stored(machine, target), stored(machine, target + 8)]).toEqual([hex64(7, 0), hex64(8, 0)]);
+    const done = machine.traced("command:complete").map(({ opcode }) => opcode);
+    expect(done).toEqual(["INVALIDATE_DEVTAB_ENTRY", "INVALIDATE_IOTLB_PAGES", "COMPLETION_WAIT", "COMPLETION_WAIT"]);
+  });
+
+  test("an invalidation that is started behind it does not hold it up", () => {
     const machine = new Machine();
     const target = machine.allocate(8);
-    machine.submit(everything, completionWaitStore(target, 7), invalidateDevtabEntry(RID));
+    machine.submit(everything, completionWaitStore(target, 7), everything);
+    machine.unit.invalidateCompletion(RID, 1, 1);
+    machine.scheduler.settle();
+    expect(stored(machine, target)).toBe(hex64(7, 0));
+    expect(machine.unit.pendingInvalidations).toBe(1);
+  });
+
+  test("F: what is behind it waits too", () => {
+    const machine = new Machine();
+    const target = machine.allocate(8);
+    machine.submit(everything, flushing(completionWaitStore(target, 7)), invalidateDevtabEntry(RID));
     expect(stored(machine, target)).toBe(hex64(0, 0));
     expect(machine.unit.read32(COMMAND_HEAD)).toBe(16);
     machine.unit.invalidateCompletion(RID, 1, 1);
     machine.scheduler.settle();
     expect(stored(machine, target)).toBe(hex64(7, 0));
     expect(machine.unit.read32(COMMAND_HEAD)).toBe(48);
+  });
+
+  test("at most 32 are overtaken", () => {
+    const machine = new Machine();
+    const waits = Array.from({ length: 40 }, () => completionWaitInterrupt());
+    machine.submit(everything, ...waits);
+    expect(machine.unit.read32(COMMAND_HEAD)).toBe(33 * 16);
+  });
+
+  test("an overtaken one whose store finds no memory stops the buffer too", () => {
+    const machine = new Machine();
+    const [, slot = 0] = machine.submit(everything, completionWaitStore(0x1000, 7), invalidateDevtabEntry(RID));
+    machine.unit.invalidateCompletion(RID, 1, 1);
+    machine.scheduler.settle();
+    expect(running(machine)).toBe(false);
+    expect(machine.log).toEqual([`00000000 62000000 ${slot.toString(16).toUpperCase().padStart(8, "0")} 00000000`]);
+  });
+
+  test("behind a timeout it completes, or never does where that is asked for", () => {
+    for (const waitAfterTimeout of ["completes", "never"] as const) {
+      const machine = new Machine({ open: { ...defaultOpenPoints, waitAfterTimeout } });
+      const target = machine.allocate(8);
+      machine.invTimeOut(1);
+      machine.submit(everything, completionWaitStore(target, 7));
+      machine.advance(1_000_000);
+      machine.advance(1e12);
+      expect(stored(machine, target)).toBe(hex64(waitAfterTimeout === "never" ? 0 : 7, 0));
+    }
   });
 
   test("a store that finds no memory is COMMAND_HARDWARE_ERROR", () => {
@@ -192,6 +246,12 @@ describe("illegal commands", () => {
     expect(running(machine)).toBe(false);
     expect(machine.unit.read32(COMMAND_HEAD)).toBe(16);
     expect(machine.log).toEqual([`00000000 50000000 ${slot.toString(16).toUpperCase().padStart(8, "0")} 00000000`]);
+  });
+
+  test("other models leave the head behind it", () => {
+    const machine = new Machine({ open: { ...defaultOpenPoints, headAfterError: "behind" } });
+    machine.submit(Uint32Array.of(0, 0, 0, 0));
+    expect([running(machine), machine.unit.read32(COMMAND_HEAD)]).toEqual([false, 16]);
   });
 
   test("what the unit does not have", () => {
