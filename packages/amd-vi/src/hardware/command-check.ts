@@ -33,11 +33,12 @@ export interface CommandCapabilities {
 function missing(opcode: number, words: ArrayLike<number>, { features, iotlbSup }: CommandCapabilities): string {
   const flags = words[2] ?? 0;
   const guest = (flags & PAGES_GN) !== 0 && !features.gt ? "GTSup" : "";
+  const type = (flags & TYPE) !== 0 && !features.iotlbType ? "InvIotlbTypeSup" : "";
   switch (opcode) {
     case OPCODE.INVALIDATE_IOMMU_PAGES:
       return guest;
     case OPCODE.INVALIDATE_IOTLB_PAGES:
-      return !iotlbSup ? "IotlbSup" : guest || ((flags & TYPE) !== 0 && !features.iotlbType ? "InvIotlbTypeSup" : "");
+      return iotlbSup ? guest || type : "IotlbSup";
     case OPCODE.PREFETCH_IOMMU_PAGES:
       return features.prefetch ? guest : "PreFSup";
     case OPCODE.COMPLETE_PPR_REQUEST:

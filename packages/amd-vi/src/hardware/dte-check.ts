@@ -17,25 +17,36 @@ export interface DteContext {
   readonly snpActive: boolean;
 }
 
-/** Reserved bits while V=1, by word: 6:2 or 3:2, 63, 206:192, 245:240. */
-function reservedBits(words: Uint32Array, { features, cxlAttributes }: DteContext): string {
-  if (((words[0] ?? 0) & (cxlAttributes ? 0xc : 0x7c)) !== 0) {
+function word(words: Uint32Array, index: number): number {
+  return words[index] ?? 0;
+}
+
+/** Reserved bits while V=1. */
+function reservedBits(words: Uint32Array, { cxlAttributes }: DteContext): string {
+  if ((word(words, 0) & (cxlAttributes ? 0xc : 0x7c)) !== 0) {
     return cxlAttributes ? "bits 3:2 are reserved" : "bits 6:2 are reserved";
   }
-  if (((words[1] ?? 0) & 0x80000000) !== 0) {
+  if ((word(words, 1) & 0x80000000) !== 0) {
     return "bit 63 is reserved";
   }
-  if (((words[3] ?? 0) & 0x400) !== 0 && !features.secureAts) {
+  return (word(words, 6) & 0x7fff) !== 0 || (word(words, 7) & 0x3f0000) !== 0
+    ? "bits 206:192 and 245:240 are reserved"
+    : "";
+}
+
+/** Bits of features that a unit may not have. */
+function missingFeature(words: Uint32Array, { features }: DteContext): string {
+  if ((word(words, 3) & 0x400) !== 0 && !features.secureAts) {
     return "SATS needs SATSSup";
   }
-  if (((words[6] ?? 0) & 0x7fff) !== 0 || ((words[7] ?? 0) & 0x3f0000) !== 0) {
-    return "bits 206:192 and 245:240 are reserved";
+  if ((word(words, 1) & 0x300000) !== 0 && !features.ppr) {
+    return "PPR and GPRP need PPRSup";
   }
-  const guestFields = ((words[6] ?? 0) & 0xffff8000) !== 0 || ((words[7] ?? 0) & 0xffff) !== 0;
+  const guestFields = (word(words, 6) & 0xffff8000) !== 0 || (word(words, 7) & 0xffff) !== 0;
   return guestFields && !features.viommu ? "vImuEn, GDeviceID and GuestID need vIOMMUSup" : "";
 }
 
-function reservedValues(words: Uint32Array, dte: FetchedDte, { features }: DteContext): string {
+function reservedValues(dte: FetchedDte, { features }: DteContext): string {
   if (dte.accessDirty === 2) {
     return "HAD 2 is reserved";
   }
@@ -44,9 +55,6 @@ function reservedValues(words: Uint32Array, dte: FetchedDte, { features }: DteCo
   }
   if (dte.accessDirty === 3 && !features.hostDirty) {
     return "HAD 3 needs HDSup";
-  }
-  if (((words[1] ?? 0) & 0x300000) !== 0 && !features.ppr) {
-    return "PPR and GPRP need PPRSup";
   }
   return dte.ioControl === 3 ? "IoCtl 3 is reserved" : "";
 }
@@ -80,7 +88,7 @@ export function dteProblem(words: Uint32Array, dte: FetchedDte, context: DteCont
   if (!dte.valid) {
     return "";
   }
-  const problem = reservedBits(words, context) || reservedValues(words, dte, context);
+  const problem = reservedBits(words, context) || missingFeature(words, context) || reservedValues(dte, context);
   if (problem !== "" || !dte.translationValid) {
     return problem;
   }

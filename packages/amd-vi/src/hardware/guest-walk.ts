@@ -67,7 +67,7 @@ export class GuestWalk {
   /** @returns whether a page was found */
   run(dte: FetchedDte, page: number, access: GuestAccess): boolean {
     const { found } = this;
-    const { gcr3, caches, memory } = this.#parts;
+    const { gcr3, caches } = this.#parts;
     found.start();
     const root = gcr3.run(dte, access.pasid);
     if (root < 0) {
@@ -81,6 +81,12 @@ export class GuestWalk {
     if (!caches.directories.off && this.#resume(dte, page, access) && this.#denied(dte, access)) {
       return false;
     }
+    return this.#descend(dte, page, access);
+  }
+
+  #descend(dte: FetchedDte, page: number, access: GuestAccess): boolean {
+    const { found } = this;
+    const { memory } = this.#parts;
     for (;;) {
       if (!this.#hostPage(dte)) {
         return false;

@@ -59,7 +59,6 @@ export class HostWalk {
    */
   run(dte: FetchedDte, page: number, need: Need, dirties: boolean): boolean {
     const { found } = this;
-    const memory = this.#memory;
     found.start();
     if (dte.mode < TOP_LEVEL && page >= (END_PAGE[dte.mode] ?? 0)) {
       return found.fault(0);
@@ -69,6 +68,12 @@ export class HostWalk {
     if (!this.#caches.directories.off && this.#resume(dte, page) && this.#denied(dte, need)) {
       return false;
     }
+    return this.#descend(dte, page, need, dirties);
+  }
+
+  #descend(dte: FetchedDte, page: number, need: Need, dirties: boolean): boolean {
+    const { found } = this;
+    const memory = this.#memory;
     for (;;) {
       const level = this.#level;
       const slot = this.#table + tableIndex(page, level) * 8;

@@ -39,7 +39,7 @@ export class PageRequestPort {
 
   /** A page request arrived. */
   receive(request: PageRequest): void {
-    const { unit, root, control, table, requests, autoResponse, autoResponseCode } = this.#parts;
+    const { unit, root, control, table, requests, autoResponse } = this.#parts;
     const entry = table.fetch(request.rid);
     const taken = entry !== undefined && entry.valid && entry.translationValid && entry.pageRequests;
     if (!control.enabled || !control.has(CONTROL_BIT.PPREn) || !taken) {
@@ -51,7 +51,7 @@ export class PageRequestPort {
     const logged = requests.append(encodePprEntry({ deviceId: rid, ...who, groupIndex, last, read, write, page }));
     const answers = autoResponse && (logged ? "PprAutoRspAlwaysOn" : "PprAutoRspEn");
     if (last && answers !== false && control.has(CONTROL_BIT[answers])) {
-      root.sendPageResponse(unit, rid, pasid, groupIndex, autoResponseCode());
+      root.sendPageResponse(unit, rid, pasid, groupIndex, this.#parts.autoResponseCode());
     }
   }
 
