@@ -29,18 +29,25 @@ export interface CommandCapabilities {
   readonly iotlbSup: boolean;
 }
 
+/** The feature that a flag of an invalidation needs and the unit lacks. */
+function missingForFlags(flags: number, { features }: CommandCapabilities): string {
+  if ((flags & PAGES_GN) !== 0 && !features.gt) {
+    return "GTSup";
+  }
+  return (flags & TYPE) !== 0 && !features.iotlbType ? "InvIotlbTypeSup" : "";
+}
+
 /** The feature that a command needs and the unit lacks; `""` = none. */
-function missing(opcode: number, words: ArrayLike<number>, { features, iotlbSup }: CommandCapabilities): string {
+function missing(opcode: number, words: ArrayLike<number>, capabilities: CommandCapabilities): string {
+  const { features, iotlbSup } = capabilities;
   const flags = words[2] ?? 0;
-  const guest = (flags & PAGES_GN) !== 0 && !features.gt ? "GTSup" : "";
-  const type = (flags & TYPE) !== 0 && !features.iotlbType ? "InvIotlbTypeSup" : "";
   switch (opcode) {
     case OPCODE.INVALIDATE_IOMMU_PAGES:
-      return guest;
+      return missingForFlags(flags, capabilities);
     case OPCODE.INVALIDATE_IOTLB_PAGES:
-      return iotlbSup ? guest || type : "IotlbSup";
+      return iotlbSup ? missingForFlags(flags, capabilities) : "IotlbSup";
     case OPCODE.PREFETCH_IOMMU_PAGES:
-      return features.prefetch ? guest : "PreFSup";
+      return features.prefetch ? missingForFlags(flags & PAGES_GN, capabilities) : "PreFSup";
     case OPCODE.COMPLETE_PPR_REQUEST:
       return features.ppr ? "" : "PPRSup";
     case OPCODE.INVALIDATE_IOMMU_ALL:
