@@ -220,7 +220,9 @@ export {
   pciResetPri,
   pciRestorePriState,
 } from "./linux/pri.ts";
-export { type ResetObserver, type ResetPoint, pciResetFunction, pciResetSupported, pcieFlr } from "./linux/reset.ts";
+export { type ResetObserver, type ResetPoint } from "./linux/reset-context.ts";
+export { type ResetMethodName, type ResetRules, resetRules } from "./linux/reset-rules.ts";
+export { PciResets, type PciResetsInit, pciResetSupported } from "./linux/resets.ts";
 export { pciRestoreState, pciSaveState } from "./linux/save-restore.ts";
 export { FABRIC, PCI_BUS, type PciPluginOptions, TOPOLOGY, pci } from "./plugin.ts";
 export { Dpc, type DpcListener, type DpcNotification, type DpcTrigger } from "./reset/dpc.ts";

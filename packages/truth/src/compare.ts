@@ -8,7 +8,7 @@ import { formatWord } from "./mask.ts";
 export interface Difference {
   /** Address of the device. */
   readonly device: string;
-  /** What differs: `driver`, `group`, `type`, `reserved`, `ats`, `pasid`, `pri`, `acs`, `events`, `result`, or `table ste[1]`. */
+  /** What differs: `driver`, `group`, `type`, `reserved`, `ats`, `pasid`, `pri`, `acs`, `reset methods`, `events`, `result`, or `table ste[1]`. */
   readonly aspect: string;
   /** What the kernel did. */
   readonly recorded: string;
@@ -60,6 +60,7 @@ function compareStates(
   check("pasid", control(recorded.pasid), control(model.pasid));
   check("pri", control(recorded.pri), control(model.pri));
   check("acs", control(recorded.acs), control(model.acs));
+  check("reset methods", recorded.resetMethods, model.resetMethods);
   for (const structure of new Set([...recorded.tables.keys(), ...model.tables.keys()])) {
     const left = recorded.tables.get(structure);
     const right = model.tables.get(structure);

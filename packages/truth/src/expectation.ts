@@ -24,6 +24,8 @@ export interface DeviceSnapshot {
   readonly pasid: number | undefined;
   readonly pri: number | undefined;
   readonly acs: number | undefined;
+  /** What sysfs `reset_method` lists; `none` without the file. */
+  readonly resetMethods: string;
   /** Masked words of the IOMMU's structures. */
   readonly tables: TableWords;
 }
@@ -129,6 +131,7 @@ export function snapshot(state: RecordedState, address: string): DeviceSnapshot 
     pasid: device.pasid?.control,
     pri: device.pri?.control,
     acs: device.acs?.control,
+    resetMethods: device.resetMethods ?? "none",
     tables: maskTables(state.tables.get(address) ?? new Map()),
   };
 }

@@ -53,9 +53,11 @@ function nameOf(rid: number): string {
 export function buildMachine(recording: Recording, dump: { readonly text: string; readonly file: string }): Machine {
   const topology = topologyOf(dump.text, dump.file);
   const iommu = iommuOf(recording);
+  // The x86 machines hot-plug PCI by ACPI.
+  const nativeHotplug = recording.vendor === "arm";
   const platform = createPlatform({
     kernel: linux("7.2", { cmdline: recording.kernelArguments }),
-    plugins: [pci(topology), cxl(), iommu.plugin],
+    plugins: [pci(topology, { nativeHotplug }), cxl(), iommu.plugin],
   });
   const reader = new MachineReader(platform, iommu.base);
   return {

@@ -6,7 +6,7 @@ import { typeOf } from "./plan.ts";
 
 /** One device of the model: what its config space holds, and what the kernel holds of its group. */
 export function modelSnapshot(device: Device, tables: DeviceSnapshot["tables"]): DeviceSnapshot {
-  const { config } = pciDev(device);
+  const { config, hasResetFiles, resetMethods } = pciDev(device);
   const control = (id: number, offset: number): number | undefined => {
     const at = config.findExtendedCapability(id);
     return at === 0 ? undefined : config.read16(at + offset);
@@ -21,6 +21,7 @@ export function modelSnapshot(device: Device, tables: DeviceSnapshot["tables"]):
     pasid: control(0x1b, 6),
     pri: control(0x13, 4),
     acs: control(0x0d, 6),
+    resetMethods: hasResetFiles ? resetMethods.join(" ") : "none",
     tables,
   };
 }

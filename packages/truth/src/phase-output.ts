@@ -4,6 +4,8 @@ export interface PhaseOutput {
   readonly typeBefore: string | undefined;
   /** The group's type after the action, where the phase printed it last. */
   readonly typeAfter: string | undefined;
+  /** The reset methods, where the phase printed them. */
+  readonly methods: string | undefined;
   /** `0` or the errno behind the shell's message; undefined when the phase printed no result. */
   readonly result: string | undefined;
 }
@@ -26,6 +28,8 @@ const MESSAGES: readonly (readonly [string, string])[] = [
   ["Connection timed out", "ETIMEDOUT"],
 ];
 
+const METHODS = /^(?:(?:device_specific|acpi|flr|af_flr|pm|bus|cxl_bus)(?: |$))+$/u;
+
 const TYPES: ReadonlySet<string> = new Set(["DMA", "DMA-FQ", "identity", "blocked", "unmanaged"]);
 
 /** Reads what a phase printed. Lines that are no group type, no error message and no `rc=` line are left out. */
@@ -44,6 +48,7 @@ export function parseOutput(output: string): PhaseOutput {
   return {
     typeBefore: lines.length > 1 && TYPES.has(first) ? first : undefined,
     typeAfter: TYPES.has(last) ? last : undefined,
+    methods: lines.find((line) => METHODS.test(line)),
     result,
   };
 }

@@ -3,6 +3,7 @@ import type { PhaseExpectation } from "./expectation.ts";
 import { planDrivers, planRemove, planRescan } from "./hotplug.ts";
 import type { Kernel, Plan, Start } from "./plan.ts";
 import { driverNamed, groupOf, typeOf } from "./plan.ts";
+import { playReset } from "./reset-phases.ts";
 
 /** A phase's name in parts: `reset-unbound:vnet_ats:flr`. */
 export interface PhaseName {
@@ -67,7 +68,7 @@ export function planPhase(
   }
   const { state } = expectation.device(device.name);
   const after = typeof state === "object" ? state.driver : (device.driver?.name ?? "none");
-  const op = actionOf(kernel, device, name, after);
+  const op = actionOf(expectation, kernel, device, name, after);
   if (typeof op === "string") {
     return op;
   }
@@ -75,14 +76,17 @@ export function planPhase(
 }
 
 /** A phase that concerns one device. @param driver what is bound afterwards */
-function actionOf(kernel: Kernel, device: Device, name: PhaseName, driver: string): (() => Op<void>) | string {
+function actionOf(
+  expectation: PhaseExpectation,
+  kernel: Kernel,
+  device: Device,
+  name: PhaseName,
+  driver: string,
+): (() => Op<void>) | string {
   const { core, bus } = kernel;
   const { action, argument } = name;
-  if (RESETS.has(action) && argument !== "" && argument !== "flr") {
-    return `reset method ${argument} is not replayed`;
-  }
   if (RESETS.has(action)) {
-    return () => bus.resetFunction(device);
+    return () => playReset(expectation, bus, device);
   }
   if (BINDS.has(action)) {
     return () => bus.bind(device, driverNamed(driver));

@@ -19,6 +19,7 @@ import { planPhase, prepare } from "./phases.ts";
 import type { Plan } from "./plan.ts";
 import { driverNamed, typeOf } from "./plan.ts";
 import type { Recording } from "./recording.ts";
+import { prepareMethods, printedMethods } from "./reset-phases.ts";
 import type { PhaseReport, ReportedDifference, Verdict } from "./report.ts";
 import { standingTexts } from "./table-text.ts";
 
@@ -104,6 +105,10 @@ class Replay {
   #act(expectation: PhaseExpectation, plan: Plan): PhaseReport {
     const { platform, kernel } = this.#machine;
     const prepared = plan.starts.flatMap(([device, start]) => platform.run(prepare(kernel, device, start)));
+    for (const device of plan.targets.map((address) => this.#device(address))) {
+      prepared.push(...(device === undefined ? [] : platform.run(prepareMethods(expectation, kernel.bus, device))));
+    }
+    const methods = this.#methods(plan.targets[0] ?? "");
     this.#remember(this.#observer.take());
     let result = "0";
     try {
@@ -117,6 +122,7 @@ class Replay {
       differences.push(...this.#compare(expectation, address, observed));
     }
     differences.push(...this.#checkType(expectation, plan.targets[0] ?? ""));
+    differences.push(...this.#checkMethods(expectation, plan.targets[0] ?? "", methods));
     return this.#report(expectation, differences, observed, plan.targets, prepared);
   }
 
@@ -128,6 +134,20 @@ class Replay {
     return phase.state !== undefined || output.typeAfter === undefined || output.typeAfter === type
       ? []
       : [{ device: address, aspect: "type", recorded: output.typeAfter, model: type }];
+  }
+
+  #methods(address: string): string {
+    const device = this.#device(address);
+    return device === undefined ? "none" : pciDev(device).resetMethods.join(" ");
+  }
+
+  /** The reset methods, where the phase printed them. */
+  #checkMethods(expectation: PhaseExpectation, address: string, before: string): Difference[] {
+    const recorded = expectation.output.methods;
+    const model = printedMethods(expectation, before, this.#methods(address));
+    return recorded === undefined || recorded === model
+      ? []
+      : [{ device: address, aspect: "reset methods", recorded, model }];
   }
 
   /** Unrecorded steps change the structures as well. */

@@ -21,6 +21,8 @@ export interface RecordedDevice {
   readonly pasid: ControlWord | undefined;
   readonly pri: ControlWord | undefined;
   readonly acs: ControlWord | undefined;
+  /** What sysfs `reset_method` lists; undefined without the file. */
+  readonly resetMethods: string | undefined;
 }
 
 /** One IOMMU group. */
@@ -118,6 +120,7 @@ function readDevice(field: JsonField): RecordedDevice {
     pasid: control(config, "pasid"),
     pri: control(config, "pri"),
     acs: control(config, "acs"),
+    resetMethods: field.at("reset_method").optionalText(),
   };
 }
 

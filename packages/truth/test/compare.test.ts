@@ -13,6 +13,7 @@ const state: DeviceSnapshot = {
   pasid: undefined,
   pri: undefined,
   acs: undefined,
+  resetMethods: "flr",
   tables: new Map([["ste", [0xbn, 0x1000_00d6n]]]),
 };
 const view: DeviceView = {

@@ -65,6 +65,7 @@ export function pciSetupDevice(dev: PciDev): void {
   dev.multifunction = dev.physfn === undefined && (dev.read8(0x0e) & 0x80) !== 0;
   dev.subordinateBus = dev.headerType === 0 ? 0 : dev.read8(0x19);
   readSubsystem(dev);
+  dev.immediatelyReady = (dev.read16(6) & 1) !== 0;
   dev.pcieCap = config.findCapability(CAP_EXP);
   if (dev.pcieCap !== 0) {
     dev.pcieType = (dev.read16(dev.pcieCap + 2) >>> 4) & 0xf;

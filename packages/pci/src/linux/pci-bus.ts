@@ -18,7 +18,14 @@ import { type ScanContext, pciAddFunction, pciParameter, scanBus } from "./enume
 import { PciDev, pciDev } from "./pci-dev.ts";
 import { type PciFacts, type PciPlatform, pciPlatform } from "./pci-platform.ts";
 import { pciProfile } from "./pci-profile.ts";
-import { type ResetObserver, pciResetFunction } from "./reset.ts";
+import type { ResetObserver } from "./reset-context.ts";
+import { PciResets } from "./resets.ts";
+
+const TYPE_ROOT_PORT = 4;
+const TYPE_DOWNSTREAM = 6;
+const SLOT_IMPLEMENTED = 0x100;
+const SLOT_CAPABILITIES = 0x14;
+const HOTPLUG_CAPABLE = 0x40;
 
 /** The driver that Linux binds to ports; it leaves DMA ownership of their group to others. */
 const portDriver: DeviceDriver = { name: "pcieport", managesDma: true };
@@ -32,6 +39,10 @@ export class PciBus {
   readonly #platform: PciPlatform;
   readonly #trace: Trace;
   readonly #hooks: readonly LifecycleHooks[];
+  /** Resets of single functions, and their methods. */
+  readonly resets: PciResets;
+  /** Functions that a scan has found so far and not added yet. */
+  readonly #enumerating: PciDev[] = [];
   #acsRequested = false;
 
   constructor(
@@ -52,6 +63,11 @@ export class PciBus {
       parameter: pciParameter(kernel),
       acsRequested: () => this.#acsRequested || core.driver !== undefined,
       neighbour: (_dev, rid) => this.#known(rid),
+    });
+    this.resets = new PciResets({
+      core,
+      onBus: (dev) => this.#functions().filter((other) => other.busNumber === dev.busNumber),
+      acpiReset: (name) => facts.acpiResets?.get(name),
     });
   }
 
@@ -91,6 +107,10 @@ export class PciBus {
     for (const bus of this.#topology.rootBuses) {
       yield* scanBus(context, bus, undefined);
     }
+    for (const { dev } of found) {
+      yield* this.#discoverResets(dev);
+    }
+    this.#enumerating.length = 0;
     for (const { dev, fn } of found) {
       this.devices.push(yield* this.#core.addDevice(dev));
       // After the device is added, and so after its group is chosen when the IOMMU driver is there already.
@@ -106,6 +126,7 @@ export class PciBus {
       const dev = pciDev(device);
       if (dev.headerType === 1 && dev.pcieCap !== 0 && device.driver === undefined) {
         yield* this.bind(device, portDriver);
+        dev.hotplugSlot = this.#hasHotplugSlot(dev);
       }
     }
   }
@@ -164,14 +185,14 @@ export class PciBus {
   }
 
   /**
-   * Resets a function by FLR (`pci_reset_function()`).
+   * Resets a function by the first of its methods that fits (`pci_reset_function()`); see {@link PciBus.resets} for more.
    *
    * @param observer called when the IOMMU blocks the function, when it lets it through again, and when config space is
    * restored
-   * @throws KernelError ENOTTY without FLR, or what the reset returned
+   * @throws KernelError ENOTTY without a method, or what the reset returned
    */
   resetFunction(device: Device, observer?: ResetObserver): Op<void> {
-    return pciResetFunction(this.#core, device, observer);
+    return this.resets.resetFunction(device, observer);
   }
 
   /** sysfs `remove`: driver unbound, IOMMU released, forgotten. Source: Linux 7.2 `pci_stop_and_remove_bus_device()`. */
@@ -197,6 +218,26 @@ export class PciBus {
     return device === undefined ? undefined : pciDev(device);
   }
 
+  /** Whether pciehp drives the slot below a port. Source: Linux 7.2 `get_port_device_capability()`, `pciehp_probe()`. */
+  #hasHotplugSlot(port: PciDev): boolean {
+    const isDownstream = port.pcieType === TYPE_ROOT_PORT || port.pcieType === TYPE_DOWNSTREAM;
+    const hasSlot = isDownstream && (port.read16(port.pcieCap + 2) & SLOT_IMPLEMENTED) !== 0;
+    const isCapable = hasSlot && (port.read32(port.pcieCap + SLOT_CAPABILITIES) & HOTPLUG_CAPABLE) !== 0;
+    return isCapable && (this.#platform.facts.nativeHotplug ?? true);
+  }
+
+  /** Every function on any bus, those included that are enumerated but not added yet. */
+  #functions(): PciDev[] {
+    return [...this.devices.map((device) => pciDev(device)), ...this.#enumerating];
+  }
+
+  /** A function counts among those on its bus once it has been looked at. Source: Linux 7.2 `pci_device_add()`. */
+  *#discoverResets(dev: PciDev): Op<void> {
+    yield* this.resets.discover(dev);
+    dev.hasResetFiles = dev.resetMethods.length > 0;
+    this.#enumerating.push(dev);
+  }
+
   *#addVirtualFunctions(): Op<void> {
     for (const endpoint of this.#topology.endpoints) {
       const physfn = endpoint.physfn === undefined ? undefined : this.#known(endpoint.physfn.rid);
@@ -211,6 +252,8 @@ export class PciBus {
         ...(physfn.bridge === undefined ? {} : { bridge: physfn.bridge }),
       });
       yield* pciAddFunction(dev);
+      yield* this.#discoverResets(dev);
+      this.#enumerating.length = 0;
       this.devices.push(yield* this.#core.addDevice(dev));
     }
   }

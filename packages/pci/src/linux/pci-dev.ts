@@ -6,6 +6,7 @@ import type { Rid } from "../fabric/request.ts";
 import { pciEnableAcs } from "./acs-enable.ts";
 import { requesterIds } from "./dma-alias.ts";
 import { type PciPlatform, pciPlatform } from "./pci-platform.ts";
+import type { ResetMethodName } from "./reset-rules.ts";
 
 /** What the scan of the bus knows of a function before its capabilities are read. */
 export interface PciDevOptions {
@@ -118,6 +119,16 @@ export class PciDev implements BusDevice {
   acsCap = 0;
   /** ACS capability bits. */
   acsCapabilities = 0;
+  /** Status: Immediate Readiness; it answers right after a reset. */
+  immediatelyReady = false;
+  /** Its reset methods, in the order in which they are tried. */
+  resetMethods: readonly ResetMethodName[] = [];
+  /** It had a reset method when it was added: sysfs has `reset` and `reset_method`. */
+  hasResetFiles = false;
+  /** Of a bridge: the kernel drives a hot-plug slot below it. */
+  hotplugSlot = false;
+  /** The power state that the kernel believes in. */
+  currentState: "D0" | "D3hot" = "D0";
   /** `pci_save_state()` ran and the state was not restored since. */
   stateSaved = false;
   /** What `pci_save_state()` took: 16 header words, then DevCtl and DevCtl2. */
@@ -168,6 +179,11 @@ export class PciDev implements BusDevice {
   /** Reads a double word of config space; all ones when the function does not answer. */
   read32(offset: number): number {
     return this.#function.readConfig(offset, 4);
+  }
+
+  /** Writes a byte of config space. Yield `preempt` before. */
+  write8(offset: number, value: number, register: string): void {
+    this.#write(offset, 1, value, register);
   }
 
   /** Writes a word of config space. Yield `preempt` before. */
@@ -239,14 +255,18 @@ export class PciDev implements BusDevice {
         (this.priEnabled ? 2 : 0) |
         (this.pasidEnabled ? 4 : 0) |
         (this.stateSaved ? 8 : 0) |
-        (this.lock.held ? 16 : 0),
+        (this.lock.held ? 16 : 0) |
+        (this.hasResetFiles ? 32 : 0) |
+        (this.hotplugSlot ? 64 : 0) |
+        (this.currentState === "D0" ? 0 : 128),
     );
+    into.text(this.resetMethods.join(" "));
     for (const word of this.savedState) {
       into.number(word);
     }
   }
 
-  #write(offset: number, size: 2 | 4, value: number, register: string): void {
+  #write(offset: number, size: 1 | 2 | 4, value: number, register: string): void {
     const before = this.trace.active ? this.#function.readConfig(offset, size) : 0;
     this.#function.writeConfig(offset, size, value);
     if (this.trace.active) {

@@ -13,6 +13,13 @@ export interface PciFacts {
    * RCBA (00:1f.0, offset f0h) says.
    */
   readonly pchPeerDecodeOff?: boolean;
+  /**
+   * Firmware leaves hot-plug to the kernel (`_OSC`): pciehp drives the slot of each hot-plug capable port, so that it can be
+   * reset. Default: true.
+   */
+  readonly nativeHotplug?: boolean;
+  /** What evaluating `_RST` of a function does and whether it works, by the function's name. Default: none has it. */
+  readonly acpiResets?: ReadonlyMap<string, () => boolean>;
   /** Devfns of the proxy IDs that a Switchtec non-transparent bridge has in its registers, by the bridge's name. */
   readonly switchtecProxies?: ReadonlyMap<string, readonly number[]>;
 }

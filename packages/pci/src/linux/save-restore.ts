@@ -5,6 +5,7 @@ import { pciRestoreAtsState } from "./ats.ts";
 import { pciRestorePasidState } from "./pasid.ts";
 import type { PciDev } from "./pci-dev.ts";
 import { pciRestorePriState } from "./pri.ts";
+import { resetRules } from "./reset-rules.ts";
 
 const HEADER_WORDS = 16;
 const DEVICE_CONTROL = 8;
@@ -31,11 +32,14 @@ export function pciSaveState(dev: PciDev): void {
 
 /**
  * Puts everything back: PCI Express, PASID, PRI, ATS, the header (BARs, then COMMAND), ACS. So ATS is on again before
- * Bus Master is.
+ * Bus Master is. Linux 6.1 does nothing when nothing was saved.
  *
  * Source: Linux 7.2 `pci_restore_state()`; without the capabilities that the model has no writable registers of.
  */
 export function* pciRestoreState(dev: PciDev): Op<void> {
+  if (resetRules(dev.platform.profile).restoreNeedsSave && !dev.stateSaved) {
+    return;
+  }
   if (dev.pcieCap !== 0 && dev.savedState.length > HEADER_WORDS) {
     yield preempt;
     dev.write16(dev.pcieCap + DEVICE_CONTROL, dev.savedState[HEADER_WORDS] ?? 0, "Device Control");

@@ -117,13 +117,13 @@ describe("pci_reset_function by FLR", () => {
     expect([machine.nic.config.read8(0x3c), machine.nic.config.read8(0x0c)]).toEqual([11, 16]);
   });
 
-  test("ENOTTY without FLR, before anything happens", () => {
+  test("ENOTTY without a method, before anything happens", () => {
     const machine = new Machine(
-      pciTopology({ rootPorts: [{ bdf: "00:01.0", endpoint: { bdf: "01:00.0", config: { ...nic, flr: false } } }] }),
+      pciTopology({ integrated: [{ bdf: "00:05.0", config: { ...nic, flr: false, pcieType: 9 } }] }),
     );
     machine.platform.boot();
     const recorder = machine.record();
-    expect(machine.errno(machine.bus.resetFunction(machine.device()))).toBe("ENOTTY");
+    expect(machine.errno(machine.bus.resetFunction(machine.device(0x28)))).toBe("ENOTTY");
     expect(recorder.events).toEqual([]);
   });
 
@@ -137,6 +137,7 @@ describe("pci_reset_function by FLR", () => {
 
   test("one that never comes back: ENOTTY, and the IOMMU lets it through all the same", () => {
     const { machine } = probed(1000 * 1000 * MS);
+    machine.run(machine.bus.resets.storeMethods(machine.device(), "flr"));
     const points: ResetPoint[] = [];
     expect(machine.errno(machine.bus.resetFunction(machine.device(), (point) => points.push(point)))).toBe("ENOTTY");
     expect(points).toEqual(["prepared", "done", "restored"]);
