@@ -194,6 +194,13 @@ export { type DeviceMatch, type DeviceRange } from "./linux/device-match.ts";
 export { type DmaAliasQuirk, dmaAliasQuirks } from "./linux/dma-alias-quirks.ts";
 export { type DmaAlias, type DmaAliasRule, pciForEachDmaAlias } from "./linux/dma-alias.ts";
 export { pciSetupDevice } from "./linux/enumerate.ts";
+export {
+  type ExplainedGroup,
+  type ExplainedGroups,
+  type GroupingOptions,
+  explainGroups,
+} from "./linux/explain-groups.ts";
+export { type GroupReason } from "./linux/group-reason.ts";
 export { type GroupDecision, type GroupSearch, findPciGroup, pciDeviceGroup } from "./linux/group.ts";
 export {
   pciDisablePasid,
@@ -244,4 +251,13 @@ export {
   parseRid,
   pciTopology,
 } from "./topology/description.ts";
+export { describedFunctions } from "./topology/described-bytes.ts";
+export { type MachineAddress, type MachineFunction, parseMachineAddress } from "./topology/machine-function.ts";
+export {
+  type MachineTree,
+  type MachineWarning,
+  type SegmentTree,
+  type TreeFunction,
+  machineTree,
+} from "./topology/machine-tree.ts";
 export { Topology } from "./topology/topology.ts";

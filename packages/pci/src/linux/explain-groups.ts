@@ -1,0 +1,184 @@
+import type { Op } from "@iommu-lab/core";
+import type { MachineFunction } from "../topology/machine-function.ts";
+import { machineName } from "../topology/machine-function.ts";
+import { type MachineTree, type MachineWarning, machineTree } from "../topology/machine-tree.ts";
+import { pciEnableAcs } from "./acs-enable.ts";
+import { pciForEachDmaAlias } from "./dma-alias.ts";
+import { type GroupDecision, findPciGroup } from "./group.ts";
+import { type GroupReason, reasonOf } from "./group-reason.ts";
+import { MachineScan } from "./machine-scan.ts";
+import type { PciDev } from "./pci-dev.ts";
+import type { AssumedAcs, PciFacts } from "./pci-platform.ts";
+import { pciProfile } from "./pci-profile.ts";
+
+/** Options of {@link explainGroups}. */
+export interface GroupingOptions {
+  /** The kernel: `6.1`, `6.12`, `7.2`. Default 7.2. */
+  readonly kernel?: string;
+  /** The value of `pci=` on its command line, such as `noats` or `disable_acs_redir=00:1c.0`. */
+  readonly parameter?: string;
+  /** What firmware and registers outside config space tell. */
+  readonly facts?: PciFacts;
+  /**
+   * When the kernel learns that there is an IOMMU and asks for ACS: from ACPI tables before the scan, from a device tree when
+   * the first driver binds, which in 6.1 and 6.12 is too late for ports that are there at boot; `never` = without an IOMMU.
+   * Default `acpi`.
+   */
+  readonly firmware?: "acpi" | "device-tree" | "never";
+  /** Functions, by name, that no IOMMU serves: they get no group. */
+  readonly withoutIommu?: (name: string) => boolean;
+  /**
+   * The driver refuses a function of which another one holds a requester ID already, as that of the SMMUv3 does
+   * (`arm_smmu_insert_master()`): it then has no group. Default false.
+   */
+  readonly exclusiveRequesterIds?: boolean;
+  /** What-if: functions, by name, of which is assumed that ACS isolates them or not. */
+  readonly assumedAcs?: ReadonlyMap<string, AssumedAcs>;
+  /** What-if: false = the kernel knows no quirk that tells which functions are isolated. Default true. */
+  readonly acsQuirks?: boolean;
+}
+
+/** A group with the reasons for each of its members. */
+export interface ExplainedGroup {
+  /** Members in the order in which they joined, `dddd:bb:dd.f`. */
+  readonly members: readonly string[];
+  /** Reasons of all members, in that order; a member's last reason is what settled it. */
+  readonly reasons: readonly GroupReason[];
+}
+
+/** What {@link explainGroups} finds. */
+export interface ExplainedGroups {
+  /** Such as `linux-7.2`. */
+  readonly kernel: string;
+  /** In the order in which they were made. */
+  readonly groups: readonly ExplainedGroup[];
+  /** Functions without a group, and why. */
+  readonly withoutGroup: readonly { readonly function: string; readonly reason: string }[];
+  /** What in the data does not fit together, or is unknown. */
+  readonly warnings: readonly MachineWarning[];
+}
+
+const IOMMU_CLASS = 0x0806;
+
+interface Draft {
+  readonly members: string[];
+  readonly reasons: GroupReason[];
+}
+
+/**
+ * The IOMMU groups that a kernel makes of a machine, with a reason for each member. The kernel scans the functions, enables
+ * ACS as that version does, and each function goes through the same search that an IOMMU driver's `device_group` uses.
+ *
+ * @param machine functions as they were read in, or a tree of them. Their registers change as the kernel writes them.
+ * @throws InputError for addresses that cannot be read or come twice, and for an unknown kernel
+ * @example
+ * ```ts
+ * const { groups } = explainGroups(parseLspciDump(text).functions, { kernel: "6.12" });
+ * ```
+ */
+export function explainGroups(
+  machine: readonly MachineFunction[] | MachineTree,
+  options: GroupingOptions = {},
+): ExplainedGroups {
+  const tree = "segments" in machine ? machine : machineTree(machine);
+  return finish(new Grouping(tree, options).run());
+}
+
+/** Runs an operation that waits for nothing. */
+function finish<T>(op: Op<T>): T {
+  for (;;) {
+    const next = op.next();
+    if (next.done === true) {
+      return next.value;
+    }
+  }
+}
+
+class Grouping {
+  readonly #tree: MachineTree;
+  readonly #options: GroupingOptions;
+  readonly #kernel: string;
+  readonly #groups: Draft[] = [];
+  readonly #groupOf = new Map<PciDev, Draft>();
+  readonly #holders = new Map<string, PciDev>();
+  #requested: boolean;
+
+  constructor(tree: MachineTree, options: GroupingOptions) {
+    this.#tree = tree;
+    this.#options = options;
+    this.#kernel = pciProfile(options.kernel ?? "7.2").id;
+    this.#requested = (options.firmware ?? "acpi") === "acpi";
+  }
+
+  *run(): Op<ExplainedGroups> {
+    const profile = pciProfile(this.#kernel);
+    const { facts, parameter, assumedAcs, acsQuirks, firmware } = this.#options;
+    const scan = new MachineScan(this.#tree, {
+      profile,
+      acsRequested: () => this.#requested,
+      ...(facts === undefined ? {} : { facts }),
+      ...(parameter === undefined ? {} : { parameter }),
+      ...(assumedAcs === undefined ? {} : { assumedAcs }),
+      ...(acsQuirks === undefined ? {} : { acsQuirks }),
+    });
+    const { devices, warnings } = yield* scan.run();
+    this.#requested = firmware !== "never";
+    const withoutGroup: { readonly function: string; readonly reason: string }[] = [];
+    for (const dev of devices) {
+      if (profile.acsEnabledAt === "dma-configure") {
+        yield* pciEnableAcs(dev);
+      }
+      const refused = this.#refusal(dev);
+      if (refused === undefined) {
+        this.#place(dev, devices);
+      } else {
+        withoutGroup.push({ function: dev.name, reason: refused });
+      }
+    }
+    return {
+      kernel: this.#kernel,
+      groups: this.#groups,
+      withoutGroup,
+      warnings: [...this.#tree.warnings, ...warnings],
+    };
+  }
+
+  /** Why the driver's `probe_device` refuses a function; undefined = it does not. */
+  #refusal(dev: PciDev): string | undefined {
+    if (dev.class >>> 8 === IOMMU_CLASS) {
+      return "it is an IOMMU itself";
+    }
+    if (this.#options.withoutIommu?.(dev.name) === true) {
+      return "no IOMMU serves it";
+    }
+    if (this.#options.exclusiveRequesterIds !== true) {
+      return undefined;
+    }
+    const ids = pciForEachDmaAlias(dev).map(({ rid, dev: { segment } }) => machineName({ segment, rid }));
+    const taken = ids.find((id) => this.#holders.has(id) && this.#holders.get(id) !== dev);
+    if (taken !== undefined) {
+      const holder = this.#holders.get(taken)?.name ?? "another function";
+      return `its driver refuses it: requester ID ${taken} belongs to ${holder} already`;
+    }
+    for (const id of ids) {
+      this.#holders.set(id, dev);
+    }
+    return undefined;
+  }
+
+  #place(dev: PciDev, devices: readonly PciDev[]): void {
+    const decisions: GroupDecision[] = [];
+    const found = findPciGroup(dev, {
+      devices,
+      groupOf: (one) => this.#groupOf.get(one),
+      decided: (decision) => decisions.push(decision),
+    });
+    const group = found ?? { members: [], reasons: [] };
+    if (found === undefined) {
+      this.#groups.push(group);
+    }
+    this.#groupOf.set(dev, group);
+    group.members.push(dev.name);
+    group.reasons.push(...decisions.map((decision) => reasonOf(dev, decision, this.#kernel)));
+  }
+}
