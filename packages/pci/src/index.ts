@@ -48,6 +48,7 @@ export {
   rootPortConfig,
   switchPortConfig,
 } from "./config-space/function-config.ts";
+export { type DeviceMatch, type DeviceRange } from "./config-space/device-match.ts";
 export { type RegisterReader } from "./config-space/register-layout.ts";
 export { type ConfigReset } from "./config-space/register-map.ts";
 export {
@@ -190,7 +191,6 @@ export {
   pciRestoreAtsState,
 } from "./linux/ats.ts";
 export { pciClearMaster, pciSetMaster } from "./linux/bus-master.ts";
-export { type DeviceMatch, type DeviceRange } from "./linux/device-match.ts";
 export { type DmaAliasQuirk, dmaAliasQuirks } from "./linux/dma-alias-quirks.ts";
 export { type DmaAlias, type DmaAliasRule, pciForEachDmaAlias } from "./linux/dma-alias.ts";
 export { pciSetupDevice } from "./linux/enumerate.ts";
@@ -202,6 +202,7 @@ export {
 } from "./linux/explain-groups.ts";
 export { type GroupReason } from "./linux/group-reason.ts";
 export { type GroupDecision, type GroupSearch, findPciGroup, pciDeviceGroup } from "./linux/group.ts";
+export { machineFacts } from "./linux/machine-facts.ts";
 export {
   pciDisablePasid,
   pciEnablePasid,

@@ -8,6 +8,7 @@ import {
   register,
   whole,
 } from "./register-layout.ts";
+import { WIDE_ACS_CONTROL, hasWideAcsRegisters } from "./wide-acs.ts";
 
 /** Advanced Error Reporting. */
 export const EXT_CAP_ID_AER: number = 0x01;
@@ -103,6 +104,17 @@ const acsBits = [
 
 /** One bit per port or function: as many as the capability says, 0 = 256 (PCIe 6.0 §7.7.11.4). */
 function* egressControlVector(config: RegisterReader, at: number): Generator<RegisterLayout> {
+  if (hasWideAcsRegisters(config)) {
+    yield register(
+      "wideControl",
+      WIDE_ACS_CONTROL,
+      4,
+      acsBits.map(([name, meaning], index): FieldLayout =>
+        bit(name, index, "RW", meaning, { needs: { offset: 4, bit: index } }),
+      ),
+    );
+    return;
+  }
   if ((config.read16(at + 4) & 0x20) === 0) {
     return;
   }

@@ -1,8 +1,9 @@
 import type { Op } from "@iommu-lab/core";
 import { preempt } from "@iommu-lab/core";
+import { WIDE_ACS_CONTROL } from "../config-space/wide-acs.ts";
 import { ACS_CR, ACS_EC, ACS_ISOLATION, ACS_RR, ACS_TB } from "./acs-flags.ts";
 import { type AcsChange, configAcsFor, disablesRedirect } from "./acs-parameter.ts";
-import { WIDE_ACS_CONTROL, hasWideAcs, isPchPort } from "./acs-quirks.ts";
+import { hasWideAcs, isPchPort } from "./acs-quirks.ts";
 import type { PciDev } from "./pci-dev.ts";
 
 const ACS_CONTROL = 6;

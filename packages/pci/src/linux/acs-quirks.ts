@@ -1,5 +1,6 @@
 import { ACS_CR, ACS_DT, ACS_EC, ACS_ISOLATION, ACS_RR, ACS_SV, ACS_TB, ACS_UF } from "./acs-flags.ts";
-import { type DeviceMatch, matchesDevice } from "./device-match.ts";
+import { type DeviceMatch, matchesDevice } from "../config-space/device-match.ts";
+import { WIDE_ACS_CONTROL, WIDE_ACS_PORTS } from "../config-space/wide-acs.ts";
 import type { PciDev } from "./pci-dev.ts";
 
 const TYPE_ROOT_PORT = 4;
@@ -84,20 +85,6 @@ const PCH_PORTS: readonly DeviceMatch[] = [
   },
 ];
 
-/** Intel PCH root ports whose ACS registers are 32 bits wide. */
-const WIDE_ACS_PORTS: readonly DeviceMatch[] = [
-  {
-    vendor: INTEL,
-    devices: [
-      [0xa110, 0xa11f],
-      [0xa167, 0xa16a],
-      [0xa290, 0xa29f],
-      [0xa2e7, 0xa2ee],
-      [0x9d10, 0x9d1b],
-    ],
-  },
-];
-
 const ZHAOXIN_PORTS: readonly DeviceMatch[] = [
   { vendor: ZHAOXIN, devices: [[0x0710, 0x071e], 0x0721, [0x0723, 0x0752]] },
 ];
@@ -118,9 +105,6 @@ export function isPchPort(dev: PciDev): boolean {
 export function hasWideAcs(dev: PciDev): boolean {
   return isType(dev, [TYPE_ROOT_PORT]) && dev.acsCap !== 0 && matchesDevice(WIDE_ACS_PORTS, dev.vendor, dev.device);
 }
-
-/** Offset of the control register in a capability with 32-bit registers. */
-export const WIDE_ACS_CONTROL: number = 8;
 
 /**
  * The rules in the kernel's order: the first that answers decides. The same in 6.1, 6.12 and 7.2 as Debian packages them.

@@ -1,4 +1,4 @@
-import { type DeviceMatch, matchesDevice } from "./device-match.ts";
+import { type DeviceMatch, matchesDevice } from "../config-space/device-match.ts";
 import type { BridgeAlias, PciDev } from "./pci-dev.ts";
 
 const TYPE_PCIE_TO_PCI = 7;

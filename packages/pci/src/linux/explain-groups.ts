@@ -6,6 +6,7 @@ import { pciEnableAcs } from "./acs-enable.ts";
 import { pciForEachDmaAlias } from "./dma-alias.ts";
 import { type GroupDecision, findPciGroup } from "./group.ts";
 import { type GroupReason, reasonOf } from "./group-reason.ts";
+import { machineFacts } from "./machine-facts.ts";
 import { MachineScan } from "./machine-scan.ts";
 import type { PciDev } from "./pci-dev.ts";
 import type { AssumedAcs, PciFacts } from "./pci-platform.ts";
@@ -17,7 +18,7 @@ export interface GroupingOptions {
   readonly kernel?: string;
   /** The value of `pci=` on its command line, such as `noats` or `disable_acs_redir=00:1c.0`. */
   readonly parameter?: string;
-  /** What firmware and registers outside config space tell. */
+  /** What firmware and registers outside config space tell. Default: {@link machineFacts}. */
   readonly facts?: PciFacts;
   /**
    * When the kernel learns that there is an IOMMU and asks for ACS: from ACPI tables before the scan, from a device tree when
@@ -32,6 +33,11 @@ export interface GroupingOptions {
    * (`arm_smmu_insert_master()`): it then has no group. Default false.
    */
   readonly exclusiveRequesterIds?: boolean;
+  /**
+   * Functions, by name, that were added after boot (hot-plug, sysfs `rescan`), in that order: each is grouped before the kernel
+   * takes it for one of several in its slot, unless its own header says so.
+   */
+  readonly hotAdded?: readonly string[];
   /** What-if: functions, by name, of which is assumed that ACS isolates them or not. */
   readonly assumedAcs?: ReadonlyMap<string, AssumedAcs>;
   /** What-if: false = the kernel knows no quirk that tells which functions are isolated. Default true. */
@@ -59,6 +65,8 @@ export interface ExplainedGroups {
 }
 
 const IOMMU_CLASS = 0x0806;
+const HEADER_TYPE = 0x0e;
+const MULTI_FUNCTION = 0x80;
 
 interface Draft {
   readonly members: string[];
@@ -101,6 +109,7 @@ class Grouping {
   readonly #groups: Draft[] = [];
   readonly #groupOf = new Map<PciDev, Draft>();
   readonly #holders = new Map<string, PciDev>();
+  readonly #withoutGroup: { readonly function: string; readonly reason: string }[] = [];
   #requested: boolean;
 
   constructor(tree: MachineTree, options: GroupingOptions) {
@@ -116,31 +125,44 @@ class Grouping {
     const scan = new MachineScan(this.#tree, {
       profile,
       acsRequested: () => this.#requested,
-      ...(facts === undefined ? {} : { facts }),
+      facts: { ...machineFacts(this.#tree), ...facts },
       ...(parameter === undefined ? {} : { parameter }),
       ...(assumedAcs === undefined ? {} : { assumedAcs }),
       ...(acsQuirks === undefined ? {} : { acsQuirks }),
     });
     const { devices, warnings } = yield* scan.run();
     this.#requested = firmware !== "never";
-    const withoutGroup: { readonly function: string; readonly reason: string }[] = [];
-    for (const dev of devices) {
-      if (profile.acsEnabledAt === "dma-configure") {
-        yield* pciEnableAcs(dev);
-      }
-      const refused = this.#refusal(dev);
-      if (refused === undefined) {
-        this.#place(dev, devices);
-      } else {
-        withoutGroup.push({ function: dev.name, reason: refused });
-      }
+    const hotAdded = (this.#options.hotAdded ?? []).flatMap((name) => devices.find((dev) => dev.name === name) ?? []);
+    const known = devices.filter((dev) => !hotAdded.includes(dev));
+    for (const dev of known) {
+      yield* this.#probe(dev, known, profile.acsEnabledAt === "dma-configure");
+    }
+    for (const dev of hotAdded) {
+      const { multifunction } = dev;
+      dev.multifunction = dev.physfn === undefined && (dev.read8(HEADER_TYPE) & MULTI_FUNCTION) !== 0;
+      known.push(dev);
+      yield* this.#probe(dev, known, true);
+      dev.multifunction = multifunction;
     }
     return {
       kernel: this.#kernel,
       groups: this.#groups,
-      withoutGroup,
+      withoutGroup: this.#withoutGroup,
       warnings: [...this.#tree.warnings, ...warnings],
     };
+  }
+
+  /** What happens to a function when an IOMMU is there: ACS, the driver's probe, the group. */
+  *#probe(dev: PciDev, known: readonly PciDev[], enablesAcs: boolean): Op<void> {
+    if (enablesAcs) {
+      yield* pciEnableAcs(dev);
+    }
+    const refused = this.#refusal(dev);
+    if (refused === undefined) {
+      this.#place(dev, known);
+    } else {
+      this.#withoutGroup.push({ function: dev.name, reason: refused });
+    }
   }
 
   /** Why the driver's `probe_device` refuses a function; undefined = it does not. */

@@ -1,3 +1,4 @@
+import { formatRid } from "../fabric/request.ts";
 import { acsFlagNames } from "./acs-flags.ts";
 import type { AcsRule, AcsVerdict } from "./acs.ts";
 import type { GroupDecision } from "./group.ts";
@@ -33,7 +34,7 @@ export function reasonOf(member: PciDev, decision: GroupDecision, kernel: string
     acs === undefined || acs.source === "" ? `${version} ${name}` : `${version} ${name}, ${acs.source}`;
   switch (decision.rule) {
     case "requester-id": {
-      const requesterId = hexId(decision.alias.rid);
+      const requesterId = formatRid(decision.alias.rid);
       return {
         ...base,
         hop: decision.alias.dev.name,
@@ -99,7 +100,7 @@ function ofVerdict(verdict: AcsVerdict): Pick<GroupReason, "missing" | "acsRule"
 
 function requesterText(decision: Extract<GroupDecision, { rule: "requester-id" }>): string {
   const { dev, alias } = decision;
-  const id = hexId(alias.rid);
+  const id = formatRid(alias.rid);
   switch (alias.rule) {
     case "real-dma-device":
       return `DMA of ${dev.name} carries the requester ID of ${alias.dev.name}, which does it for all behind it`;
@@ -115,9 +116,4 @@ function newText(decision: Extract<GroupDecision, { rule: "new" }>): string {
   return verdict.enabled || !dev.multifunction
     ? `${dev.name} starts a group: it ${verdict.because}`
     : `${dev.name} starts a group: no other function of its slot that is not kept apart has one yet; it ${verdict.because}`;
-}
-
-function hexId(rid: number): string {
-  const hex = (value: number): string => value.toString(16).padStart(2, "0");
-  return `${hex(rid >>> 8)}:${hex((rid >>> 3) & 0x1f)}.${rid & 7}`;
 }

@@ -11,9 +11,9 @@ import { pciPlatform } from "./pci-platform.ts";
 
 const INTEL = 0x8086;
 /** Volume Management Devices of Intel. Source: Linux 7.2 `vmd_ids[]`. */
-const VMD_DEVICES: readonly number[] = [
+const VMD_DEVICES: ReadonlySet<number> = new Set([
   0x201d, 0x28c0, 0x467f, 0x4c3d, 0xa77f, 0x7d0b, 0xad0b, 0x9a0b, 0xb60b, 0xb06f, 0xb07f,
-];
+]);
 /** Segments of what is behind a VMD are numbered from here. Source: Linux 7.2 `vmd_find_free_domain()`. */
 const FIRST_VMD_SEGMENT = 0x1_0000;
 
@@ -144,7 +144,7 @@ export class MachineScan {
   /** What is behind a VMD sends its DMA as the VMD. Source: Linux 7.2 `pci_real_dma_dev()` of x86. */
   #assignVmd(): void {
     const all = [...this.#devices.values()];
-    const vmds = all.filter((dev) => dev.vendor === INTEL && VMD_DEVICES.includes(dev.device));
+    const vmds = all.filter((dev) => dev.vendor === INTEL && VMD_DEVICES.has(dev.device));
     const segments = this.#tree.segments.filter(({ segment }) => segment >= FIRST_VMD_SEGMENT);
     for (const [index, { segment }] of segments.entries()) {
       const vmd = vmds[index];

@@ -1,5 +1,5 @@
 import { InputError } from "@iommu-lab/core";
-import type { Rid } from "../fabric/request.ts";
+import { type Rid, formatRid } from "../fabric/request.ts";
 
 /** One function of a machine that was read in: its address and its config space. */
 export interface MachineFunction {
@@ -36,6 +36,5 @@ export function parseMachineAddress(bdf: string): MachineAddress {
 /** The kernel's name of a function. */
 export function machineName(address: MachineAddress): string {
   const { segment, rid } = address;
-  const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0");
-  return `${hex(segment, 4)}:${hex(rid >>> 8, 2)}:${hex((rid >>> 3) & 0x1f, 2)}.${rid & 7}`;
+  return `${segment.toString(16).padStart(4, "0")}:${formatRid(rid)}`;
 }

@@ -178,7 +178,8 @@ class SegmentBuilder {
       this.#warn(draft, `its primary bus number is ${hex(primary)} but it is on bus ${hex(bus)}`);
     }
     const overlapping = [...this.#bridgeTo.values()].find(
-      (sibling) => sibling.bus === bus && sibling.config.read8(0x1a) >= secondary && (sibling.secondary ?? 0) <= subordinate,
+      (sibling) =>
+        sibling.bus === bus && sibling.config.read8(0x1a) >= secondary && (sibling.secondary ?? 0) <= subordinate,
     );
     if (overlapping !== undefined) {
       this.#warn(draft, `its buses ${range} overlap with those of ${overlapping.name}`);
@@ -218,7 +219,7 @@ class SegmentBuilder {
     const above = [...this.#bridgeTo.values()].findLast(
       ({ secondary, config }) => secondary !== undefined && secondary < bus && config.read8(0x1a) >= bus,
     );
-    const behindLink = here.every(({ pcieType }) => pcieType !== undefined && LINK_TYPES.includes(pcieType));
+    const behindLink = here.every(({ pcieType }) => pcieType !== undefined && LINK_TYPES.has(pcieType));
     if (first !== undefined && above !== undefined) {
       this.#warn(first, `no bridge leads to bus ${hex(bus)}, which ${above.name} has below it: taken as a root bus`);
     } else if (first !== undefined && bus !== 0 && behindLink) {
@@ -257,12 +258,12 @@ class SegmentBuilder {
   }
 }
 
-const LINK_TYPES: readonly number[] = [
+const LINK_TYPES: ReadonlySet<number> = new Set<number>([
   PCIE_TYPE.endpoint,
   PCIE_TYPE.legacyEndpoint,
   PCIE_TYPE.upstreamPort,
   PCIE_TYPE.downstreamPort,
-];
+]);
 
 function hex(value: number): string {
   return value.toString(16).padStart(2, "0");

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
+import type { MachineDescription } from "@iommu-lab/pci";
 
 /** Where the dumps of real machines are: not part of this repository. */
 const root: string =
@@ -54,4 +55,36 @@ export function dumpCases(): DumpCase[] {
       text: readFileSync(path.join(root, "config-space", file.replace(/json$/, "txt")), "utf8"),
       expected: JSON.parse(readFileSync(path.join(answers, file), "utf8")) as DumpCase["expected"],
     }));
+}
+
+/** A machine as decoded text tells of it, with the groups that Linux made of it. */
+export interface MachineCase {
+  readonly name: string;
+  readonly machine: MachineDescription;
+  /** Sets of addresses. */
+  readonly groups: readonly (readonly string[])[];
+  readonly withoutGroup: readonly string[];
+}
+
+/** Every machine that has an answer. */
+export function machineCases(): MachineCase[] {
+  if (missingData !== undefined) {
+    return [];
+  }
+  const answers = path.join(root, "expected", "groups");
+  return readdirSync(answers)
+    .filter((file) => file.endsWith(".json"))
+    .toSorted()
+    .map((file) => {
+      const answer = JSON.parse(readFileSync(path.join(answers, file), "utf8")) as {
+        readonly groups: Readonly<Record<string, readonly string[]>>;
+        readonly devicesWithoutGroup: readonly string[];
+      };
+      return {
+        name: file.replace(/\.json$/, ""),
+        machine: JSON.parse(readFileSync(path.join(root, "machines", file), "utf8")) as MachineDescription,
+        groups: Object.values(answer.groups),
+        withoutGroup: answer.devicesWithoutGroup,
+      };
+    });
 }

@@ -129,11 +129,14 @@ describe("Intel PCH root ports", () => {
     expect(verdict(dev)).toEqual(["quirk", []]);
   });
 
-  test("it is not the ACS Control register that is written for them", () => {
+  test("their control at +8 is what the kernel enables, and not the register at +6", () => {
     const dev = widePort();
-    const tree = treeWith();
-    tree.machine.run(pciEnableAcs(dev));
-    expect(words(dev)[0]).toBe(0);
+    treeWith().machine.run(pciEnableAcs(dev));
+    expect(words(dev)).toEqual([0, 0x0d]);
+    expect(verdict(dev)).toEqual(["quirk", []]);
+    const withoutRedirect = widePort("disable_acs_redir=00:1c.0");
+    treeWith().machine.run(pciEnableAcs(withoutRedirect));
+    expect(words(withoutRedirect)).toEqual([0, 0x01]);
   });
 
   test("without a capability, the platform decides whether they isolate", () => {
