@@ -1,4 +1,4 @@
-import { type DeviceMatch, matchesDevice } from "./device-match.ts";
+import { type DeviceMatch, matchesDevice } from "../config-space/device-match.ts";
 import type { PciDev } from "./pci-dev.ts";
 import type { ResetRules } from "./reset-rules.ts";
 
