@@ -16,12 +16,14 @@ import type { AtsPolicy } from "@iommu-lab/pci";
 import { PciDev, pciDeviceGroup, pciForEachDmaAlias } from "@iommu-lab/pci";
 import { vmsav8_64Process } from "../layout/vmsav8-64.ts";
 import { AsidAllocator } from "./asid-allocator.ts";
+import type { SmmuFirmwareView, SmmuNode } from "../firmware/firmware-view.ts";
 import { disableDevice, resetDevice } from "./device-reset.ts";
 import { BlockedDomain, IdentityDomain, PagingDomain, SvaDomain } from "./domains.ts";
 import type { DriverContext } from "./driver-context.ts";
 import { Master } from "./master.ts";
 import type { DriverPorts } from "./ports.ts";
 import { OWNER } from "./ports.ts";
+import { installBypassStes } from "./reserved-memory.ts";
 import { disablePasid, enablePasid, insertMaster, prepareAts, removeMaster } from "./probe.ts";
 import type { SmmuDescription } from "./smmu-device.ts";
 import { SmmuDevice } from "./smmu-device.ts";
@@ -33,6 +35,18 @@ const MSI_WINDOW: ReservedRegion = {
   prot: PROT_WRITE | PROT_NOEXEC | PROT_MMIO,
   type: "sw-msi",
 };
+
+/** What a kernel starts from. */
+export interface SmmuBoot {
+  /** Reads what firmware left: once, when the driver starts. */
+  readonly readFirmware: () => SmmuFirmwareView;
+  /** Name of an SMMU in traces, by its place in the firmware's list. */
+  readonly nameOf: (index: number) => string;
+  /** The kernel runs at EL2 (VHE). */
+  readonly vhe: boolean;
+  /** Firmware asked to keep the PCI configuration it made: only then do reserved ranges of PCI functions count. */
+  readonly preservesConfig: boolean;
+}
 
 /** HiSilicon's PCIe tune and trace device works with IDENTITY alone. */
 const HISI_PTT = { vendor: 0x19e5, device: 0xa12e } as const;
@@ -48,13 +62,13 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
   readonly asids: AsidAllocator = new AsidAllocator();
   readonly #core: IommuCore;
   readonly #ports: DriverPorts;
-  readonly #descriptions: readonly SmmuDescription[];
+  readonly #boot: SmmuBoot;
   readonly #smmus: SmmuDevice[] = [];
+  #firmware: SmmuFirmwareView | undefined;
   readonly #masters = new Map<Device, Master>();
 
-  /** @param descriptions the SMMUs that firmware tells of */
-  constructor(descriptions: readonly SmmuDescription[], ports: DriverPorts, policy: AtsPolicy) {
-    this.#descriptions = descriptions;
+  constructor(boot: SmmuBoot, ports: DriverPorts, policy: AtsPolicy) {
+    this.#boot = boot;
     this.#ports = ports;
     this.#core = ports.core;
     this.policy = policy;
@@ -84,9 +98,12 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
    */
   *start(): Op<void> {
     try {
-      for (const description of this.#descriptions) {
-        const smmu = new SmmuDevice(description, this.#ports);
+      const firmware = this.#boot.readFirmware();
+      this.#firmware = firmware;
+      for (const [index, node] of firmware.smmus.entries()) {
+        const smmu = new SmmuDevice(this.#describe(firmware, node, index), this.#ports);
         this.#smmus.push(smmu);
+        installBypassStes(smmu, firmware.reservedOf(index));
         yield* resetDevice(smmu);
       }
       yield* this.#core.registerDriver(this);
@@ -112,17 +129,10 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
    */
   *probeDevice(device: Device): Op<void> {
     const { bus } = device;
-    const smmu = bus instanceof PciDev ? this.#smmus.find(({ description }) => description.serves(bus.rid)) : undefined;
-    if (smmu === undefined || !(bus instanceof PciDev)) {
-      throw new KernelError("ENODEV", `no SMMU serves ${device.name}`);
+    if (!(bus instanceof PciDev)) {
+      throw new KernelError("ENODEV", `${device.name} is no PCI function`);
     }
-    const ids = new Set(pciForEachDmaAlias(bus).map(({ rid }) => rid));
-    const master = new Master(
-      device,
-      bus,
-      smmu,
-      [...ids].toSorted((a, b) => a - b),
-    );
+    const master = new Master(device, bus, ...this.#streamsOf(device, bus));
     yield* insertMaster(master);
     yield* enablePasid(master);
     try {
@@ -154,9 +164,14 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
     return pci.vendor === HISI_PTT.vendor && pci.device === HISI_PTT.device ? "IDENTITY" : undefined;
   }
 
-  /** Source: Linux 7.2 `arm_smmu_get_resv_regions()`. */
-  reservedRegions(_device: Device): readonly ReservedRegion[] {
-    return [MSI_WINDOW];
+  /** Source: Linux 7.2 `arm_smmu_get_resv_regions()`, `iort_rmr_has_dev()`. */
+  reservedRegions(device: Device): readonly ReservedRegion[] {
+    const master = this.#masters.get(device);
+    if (master === undefined || this.#firmware === undefined || !this.#boot.preservesConfig) {
+      return [MSI_WINDOW];
+    }
+    const regions = this.#firmware.reservedOf(master.smmu.description.index, master.streams);
+    return [MSI_WINDOW, ...regions.map(({ page, count, prot, type }) => ({ page, count, prot, type }))];
   }
 
   maxPasids(device: Device): number {
@@ -210,5 +225,39 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
 
   newDomainId(): number {
     return this.#core.newDomainId();
+  }
+
+  /**
+   * The SMMU and the StreamIDs of a function, ascending.
+   *
+   * Source: Linux 7.2 `iort_pci_iommu_init()`, `acpi_iommu_fwspec_init()`, `arm_smmu_insert_master()`.
+   *
+   * @throws KernelError ENODEV when no SMMU is in its way, EINVAL when its aliases go to different ones
+   */
+  #streamsOf(device: Device, bus: PciDev): [SmmuDevice, readonly number[]] {
+    const ids = new Set<number>();
+    let smmu: SmmuDevice | undefined;
+    for (const { rid } of pciForEachDmaAlias(bus)) {
+      const stream = this.#firmware?.streamOf(rid);
+      const found = stream === undefined ? undefined : this.#smmus[stream.smmu];
+      if (stream === undefined || found === undefined) {
+        throw new KernelError("ENODEV", `no SMMU serves ${device.name}`);
+      }
+      if (smmu !== undefined && smmu !== found) {
+        throw new KernelError("EINVAL", `the requester IDs of ${device.name} go to different SMMUs`);
+      }
+      smmu = found;
+      ids.add(stream.sid);
+    }
+    if (smmu === undefined) {
+      throw new KernelError("ENODEV", `no SMMU serves ${device.name}`);
+    }
+    return [smmu, [...ids].toSorted((a, b) => a - b)];
+  }
+
+  #describe(firmware: SmmuFirmwareView, node: SmmuNode, index: number): SmmuDescription {
+    const { base, coherent, httu } = node;
+    const { rootComplexAts } = firmware;
+    return { name: this.#boot.nameOf(index), index, base, coherent, httu, vhe: this.#boot.vhe, rootComplexAts };
   }
 }

@@ -6,9 +6,11 @@ import { REG } from "../layout/registers.ts";
 /** What firmware and the CPUs add to the ID registers. */
 export interface SmmuFirmware {
   /** Whether table walks and queues are coherent; undefined = as IDR0.COHACC says. */
-  readonly coherent?: boolean;
+  readonly coherent?: boolean | undefined;
   /** The kernel runs at EL2 (VHE), so it uses the EL2-E2H regime where the SMMU has EL2. */
   readonly vhe: boolean;
+  /** HTTU in the encoding of IDR0, where firmware overrides the register (ACPI); undefined = as IDR0 says. */
+  readonly httu?: number | undefined;
 }
 
 /** What the driver found an SMMU to be (`struct arm_smmu_device`, as far as it is used). */
@@ -82,7 +84,7 @@ function smallestGranule(id: Identification): number {
 /**
  * Reads the ID registers.
  *
- * Source: Linux 7.2 `arm_smmu_device_hw_probe()`, `arm_smmu_sva_supported()`. The CPUs are taken to have 4 KiB pages,
+ * Source: Linux 7.2 `arm_smmu_device_hw_probe()`, `arm_smmu_get_httu()`, `arm_smmu_sva_supported()`. The CPUs are taken to have 4 KiB pages,
  * 48-bit virtual addresses, 16-bit ASIDs, and no larger physical addresses than the SMMU.
  *
  * @param read reads a register
@@ -97,6 +99,7 @@ export function probeFeatures(read: (offset: number) => number, firmware: SmmuFi
   });
   check(id);
   const coherent = firmware.coherent ?? id.coherent;
+  const httu = firmware.httu ?? id.httu;
   return {
     stage1: id.stage1,
     ats: id.ats,
@@ -107,8 +110,8 @@ export function probeFeatures(read: (offset: number) => number, firmware: SmmuFi
     stallForced: id.stallModel === STALL_MODEL.stallForced,
     coherent,
     pollsMessages: id.msi && coherent,
-    setsAccessFlag: id.httu >= HTTU.accessFlag,
-    setsDirty: id.httu >= HTTU.accessFlagAndDirty,
+    setsAccessFlag: httu >= HTTU.accessFlag,
+    setsDirty: httu >= HTTU.accessFlagAndDirty,
     attributeTypesOverride: id.attributeTypesOverride,
     rangeInvalidation: id.rangeInvalidation,
     twoLevelStreamTable: id.twoLevelStreamTable && id.streamIdBits > STRTAB_SPLIT,

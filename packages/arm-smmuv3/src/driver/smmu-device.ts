@@ -17,10 +17,10 @@ import { TableMemory } from "./table-memory.ts";
 export interface SmmuDescription extends SmmuFirmware {
   /** Such as `smmu0`. */
   readonly name: string;
+  /** Its place in {@link SmmuFirmwareView.smmus}. */
+  readonly index: number;
   /** Physical address of the registers. */
   readonly base: number;
-  /** Whether firmware maps this requester ID to it. */
-  readonly serves: (rid: number) => boolean;
   /** The root complex does ATS (IORT, device tree `ats-supported`). */
   readonly rootComplexAts: boolean;
 }

@@ -1,11 +1,11 @@
-import type { Op, PhysicalMemory } from "@iommu-lab/core";
+import type { Op, PhysicalMemory, Words } from "@iommu-lab/core";
 import { KernelError } from "@iommu-lab/core";
 import { L1_DESCRIPTOR_BYTES, describeL1std, encodeL1std } from "../layout/level1-descriptors.ts";
 import { type Register64, encodeStrtabBase, encodeStrtabBaseCfg } from "../layout/registers.ts";
 import { STE_BYTES, STE_WORDS } from "../layout/stream-table-entry.ts";
 import { STRTAB_SPLIT } from "./features.ts";
 import { OWNER } from "./ports.ts";
-import { makeAbortSte } from "./stream-entry.ts";
+import { type SteFeatures, makeAbortSte, makeBypassSte } from "./stream-entry.ts";
 import type { EntryPlace, TableMemory } from "./table-memory.ts";
 
 /** What of an SMMU decides about its stream table. */
@@ -70,18 +70,23 @@ export class StreamTable {
    * @throws KernelError ERANGE for a StreamID that the table does not cover
    */
   *prepare(sid: number): Op<void> {
-    if (sid >= 2 ** this.#bits) {
-      throw new KernelError("ERANGE", `StreamID 0x${sid.toString(16)} is beyond the stream table of ${this.#name}`);
+    const table = this.#addLevel2(sid);
+    if (table !== undefined) {
+      yield* this.#tables.store(this.#level1(sid), encodeL1std(STRTAB_SPLIT + 1, table), 0, 1, describeL1std);
     }
-    const index = Math.floor(sid / LEVEL2_ENTRIES);
-    if (!this.#twoLevels || this.#level2.has(index)) {
-      return;
+  }
+
+  /**
+   * Lets a stream bypass. For a table that hardware does not know yet.
+   *
+   * @throws KernelError ERANGE for a StreamID that the table does not cover
+   */
+  startBypassing(sid: number, features: SteFeatures): void {
+    const table = this.#addLevel2(sid);
+    if (table !== undefined) {
+      this.#storeNow(this.#level1(sid).address, encodeL1std(STRTAB_SPLIT + 1, table));
     }
-    const table = this.#allocate(STE_BYTES * LEVEL2_ENTRIES, "level-2 stream table");
-    this.#level2.set(index, table);
-    this.#abortAll(table, LEVEL2_ENTRIES);
-    const place = { kind: "l1std", rid: sid, address: this.#address + index * L1_DESCRIPTOR_BYTES, size: 1 };
-    yield* this.#tables.store(place, encodeL1std(STRTAB_SPLIT + 1, table), 0, 1, describeL1std);
+    this.#storeNow(this.entry(sid).address, makeBypassSte(features));
   }
 
   /** Where a stream's entry is; {@link StreamTable.prepare} comes first. */
@@ -89,6 +94,32 @@ export class StreamTable {
     const table = this.#twoLevels ? (this.#level2.get(Math.floor(sid / LEVEL2_ENTRIES)) ?? 0) : this.#address;
     const index = this.#twoLevels ? sid % LEVEL2_ENTRIES : sid;
     return { kind: "ste", rid: sid, address: table + index * STE_BYTES, size: STE_WORDS };
+  }
+
+  /** The second-level table that a StreamID needs and that does not exist yet. @throws KernelError ERANGE */
+  #addLevel2(sid: number): number | undefined {
+    if (sid >= 2 ** this.#bits) {
+      throw new KernelError("ERANGE", `StreamID 0x${sid.toString(16)} is beyond the stream table of ${this.#name}`);
+    }
+    const index = Math.floor(sid / LEVEL2_ENTRIES);
+    if (!this.#twoLevels || this.#level2.has(index)) {
+      return undefined;
+    }
+    const table = this.#allocate(STE_BYTES * LEVEL2_ENTRIES, "level-2 stream table");
+    this.#level2.set(index, table);
+    this.#abortAll(table, LEVEL2_ENTRIES);
+    return table;
+  }
+
+  #level1(sid: number): EntryPlace {
+    const index = Math.floor(sid / LEVEL2_ENTRIES);
+    return { kind: "l1std", rid: sid, address: this.#address + index * L1_DESCRIPTOR_BYTES, size: 1 };
+  }
+
+  #storeNow(address: number, words: Words): void {
+    for (let index = 0; index < words.length; index += 2) {
+      this.#memory.store64(address + index * 4, words[index] ?? 0, words[index + 1] ?? 0);
+    }
   }
 
   #allocate(bytes: number, what: string): number {
