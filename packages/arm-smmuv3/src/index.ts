@@ -53,4 +53,5 @@ export {
   encodeSte,
 } from "./layout/stream-table-entry.ts";
 export { vmsav8_64, vmsav8_64Process } from "./layout/vmsav8-64.ts";
-export { SMMUV3_HARDWARE, type Smmuv3Options, idRegistersOf, smmuv3 } from "./plugin.ts";
+export { type MachineOptions, type ReservedMemory, type RidRange, type SmmuInstance } from "./machine.ts";
+export { SMMUV3_HARDWARE, SMMUV3_INSTANCES, type Smmuv3Options, idRegistersOf, smmuv3 } from "./plugin.ts";

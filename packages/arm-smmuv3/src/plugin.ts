@@ -13,10 +13,21 @@ import {
   preempt,
   token,
 } from "@iommu-lab/core";
-import { FABRIC, type Rid } from "@iommu-lab/pci";
+import { FABRIC } from "@iommu-lab/pci";
 import { atsPolicyOf } from "./ats-policy.ts";
 import { ArmSmmuV3Driver } from "./driver/driver.ts";
 import { interruptHandlers } from "./driver/interrupts.ts";
+import type { SmmuFirmwareView } from "./firmware/firmware-view.ts";
+import {
+  type MachineOptions,
+  type PlacedSmmu,
+  iortBytes,
+  isServed,
+  leaveFirmware,
+  placeSmmus,
+  ridOf,
+  streamIdOf,
+} from "./machine.ts";
 import type { CachePolicy } from "./hardware/config-cache.ts";
 import { Smmu } from "./hardware/smmu.ts";
 import type { InterruptLines } from "./interrupt-line.ts";
@@ -36,7 +47,7 @@ import {
 import { REGISTER_WINDOW_BYTES } from "./layout/registers.ts";
 
 /** Options of {@link smmuv3}. All have defaults. */
-export interface Smmuv3Options {
+export interface Smmuv3Options extends MachineOptions {
   /** IDR0.ATS. Default true. */
   readonly ats?: boolean;
   /** IDR0.PRI. Default true. */
@@ -59,21 +70,12 @@ export interface Smmuv3Options {
   readonly oas?: number;
   /** Raw ID registers, as recorded; each replaces what the options above say about it. */
   readonly idr?: Partial<IdRegisters>;
-  /** Firmware says that the root complex does ATS. Default true. */
-  readonly rootComplexAts?: boolean;
-  /** Which requester IDs it serves. Default all. */
-  readonly serves?: (rid: Rid) => boolean;
-  /** Physical address of the registers. Default 0x09050000. */
-  readonly base?: number;
-  /** Name in traces. Default `smmu0`. */
-  readonly name?: string;
   /** What it keeps of tables: everything the architecture allows, or nothing. Default `keep-all`. */
   readonly caches?: CachePolicy;
   /** ns after which an Invalidate Request is given up. Default 60 s, as PCIe asks for. */
   readonly atcTimeout?: number;
 }
 
-const DEFAULT_BASE = 0x09050000;
 /** PCIe 6.1 §10.3.1: 60 s. */
 const DEFAULT_ATC_TIMEOUT = 60_000_000_000;
 const QUEUE_BITS = 16;
@@ -134,59 +136,57 @@ export function idRegistersOf(options: Smmuv3Options): IdRegisters {
   return { ...named, ...options.idr };
 }
 
-/** The SMMU as silicon. */
+/** The SMMUs as silicon, in the order of the options. */
+export const SMMUV3_INSTANCES: Token<readonly Smmu[]> = token("arm-smmuv3.instances");
+/** The first SMMU as silicon. */
 export const SMMUV3_HARDWARE: Token<Smmu> = token("arm-smmuv3.hardware");
-/** Linux's driver for it. */
+/** Linux's driver for all of them. */
 export const SMMUV3_DRIVER: Token<ArmSmmuV3Driver> = token("arm-smmuv3.driver");
-const LINES: Token<InterruptLines> = token("arm-smmuv3.interrupts");
+const LINES: Token<readonly InterruptLines[]> = token("arm-smmuv3.interrupts");
+const FIRMWARE: Token<() => SmmuFirmwareView> = token("arm-smmuv3.firmware");
 
-function buildHardware(host: PlatformHost, options: Smmuv3Options): Smmu {
-  const serves = options.serves ?? (() => true);
+function buildHardware(host: PlatformHost, options: Smmuv3Options, places: readonly PlacedSmmu[]): readonly Smmu[] {
   const fabric = host.get(FABRIC);
-  const smmu = new Smmu(
-    {
-      name: options.name ?? "smmu0",
-      id: idRegistersOf(options),
-      atcTimeout: options.atcTimeout ?? DEFAULT_ATC_TIMEOUT,
-      caches: options.caches ?? "keep-all",
-      streamIdOf: (rid) => rid,
-      ridOf: (sid) => sid,
-    },
-    {
-      memory: host.get(MEMORY),
-      clock: host.get(CLOCK),
-      trace: host.get(TRACE),
-      root: fabric,
-      interrupts: host.get(LINES),
-    },
-  );
   const scheduler = host.get(SCHEDULER);
-  for (const engine of smmu.engines) {
-    scheduler.addEngine(engine);
-  }
-  host.get(MMIO).map(options.base ?? DEFAULT_BASE, REGISTER_WINDOW_BYTES, smmu);
-  fabric.attachIommu(smmu, serves);
-  return smmu;
+  return places.map((place, index) => {
+    const lines = host.get(LINES)[index] ?? interruptLines(place.name);
+    const smmu = new Smmu(
+      {
+        name: place.name,
+        id: idRegistersOf(options),
+        atcTimeout: options.atcTimeout ?? DEFAULT_ATC_TIMEOUT,
+        caches: options.caches ?? "keep-all",
+        streamIdOf: (rid) => streamIdOf(place, rid),
+        ridOf: (sid) => ridOf(place, sid),
+      },
+      { memory: host.get(MEMORY), clock: host.get(CLOCK), trace: host.get(TRACE), root: fabric, interrupts: lines },
+    );
+    for (const engine of smmu.engines) {
+      scheduler.addEngine(engine);
+    }
+    host.get(MMIO).map(place.base, REGISTER_WINDOW_BYTES, smmu);
+    fabric.attachIommu(smmu, (rid) => isServed(place, rid));
+    return smmu;
+  });
 }
 
-function buildDriver(host: PlatformHost, options: Smmuv3Options): ArmSmmuV3Driver {
+function buildDriver(host: PlatformHost, options: Smmuv3Options, places: readonly PlacedSmmu[]): ArmSmmuV3Driver {
   strategyOf(host.get(KERNEL), { "linux-7.2": true }, "arm-smmuv3");
   const driver = new ArmSmmuV3Driver(
-    [
-      {
-        name: options.name ?? "smmu0",
-        base: options.base ?? DEFAULT_BASE,
-        vhe: options.el2 ?? true,
-        serves: options.serves ?? (() => true),
-        rootComplexAts: options.rootComplexAts ?? true,
-      },
-    ],
+    {
+      readFirmware: host.get(FIRMWARE),
+      nameOf: (index) => places[index]?.name ?? `smmu${index}`,
+      vhe: options.el2 ?? true,
+      preservesConfig: options.preservesConfig ?? true,
+    },
     { memory: host.get(MEMORY), mmio: host.get(MMIO), trace: host.get(TRACE), core: host.get(IOMMU_CORE) },
     atsPolicyOf(host.get(KERNEL)),
   );
   const scheduler = host.get(SCHEDULER);
-  for (const handler of interruptHandlers(host.get(LINES), () => driver.smmus[0])) {
-    scheduler.addEngine(handler);
+  for (const [index, lines] of host.get(LINES).entries()) {
+    for (const handler of interruptHandlers(lines, () => driver.smmus[index])) {
+      scheduler.addEngine(handler);
+    }
   }
   return driver;
 }
@@ -202,22 +202,35 @@ function buildDriver(host: PlatformHost, options: Smmuv3Options): ArmSmmuV3Drive
  * ```
  */
 export function smmuv3(options: Smmuv3Options = {}): Plugin {
-  idRegistersOf(options);
+  const id = idRegistersOf(options);
+  const places = placeSmmus(options.instances ?? [{}]);
+  const table = iortBytes(options, places, id);
   return {
     name: "arm-smmuv3",
     register(host) {
-      host.provide(LINES, () => interruptLines(options.name ?? "smmu0"));
-      host.provide(SMMUV3_HARDWARE, () => buildHardware(host, options));
-      host.provide(SMMUV3_DRIVER, () => buildDriver(host, options));
+      host.provide(LINES, () => places.map(({ name }) => interruptLines(name)));
+      host.provide(SMMUV3_INSTANCES, () => buildHardware(host, options, places));
+      host.provide(SMMUV3_HARDWARE, () => firstOf(host.get(SMMUV3_INSTANCES)));
+      host.provide(FIRMWARE, () => leaveFirmware(host, options, places, table, id));
+      host.provide(SMMUV3_DRIVER, () => buildDriver(host, options, places));
       host.add(BOOT, {
         name: "smmu power-on",
         order: 50,
         *run() {
           yield preempt;
-          host.get(SMMUV3_HARDWARE);
+          host.get(SMMUV3_INSTANCES);
+          host.get(FIRMWARE);
         },
       });
       host.add(BOOT, { name: "arm-smmu-v3", order: 300, run: () => host.get(SMMUV3_DRIVER).start() });
     },
   };
+}
+
+function firstOf(smmus: readonly Smmu[]): Smmu {
+  const [first] = smmus;
+  if (first === undefined) {
+    throw new Error("no SMMU was placed");
+  }
+  return first;
 }

@@ -96,7 +96,7 @@ function smmuv3Of(recording: Recording): RecordedIommu {
   const [idr0, idr1 = 0n, , idr3 = 0n, , idr5 = 0n] = registerOf(recording, "idr");
   const idr = { idr0: Number(idr0), idr1: Number(idr1), idr3: Number(idr3), idr5: Number(idr5) };
   return {
-    plugin: smmuv3({ idr, base: SMMUV3_BASE }),
+    plugin: smmuv3({ idr, instances: [{ base: SMMUV3_BASE }], firmware: "device-tree" }),
     base: SMMUV3_BASE,
     read: readSmmuv3,
     registers: SMMUV3_REGISTERS,

@@ -239,7 +239,7 @@ describe("attaches that are refused", () => {
   });
 
   it("a device that no SMMU serves", () => {
-    const one = new Lab({ smmu: { serves: (rid) => rid < 0x100 } });
+    const one = new Lab({ smmu: { instances: [{ serves: [{ first: 0, last: 0xff }] }] } });
     expect(one.device.iommu).toBeUndefined();
     expect(() => one.driver.allocPaging(one.device, { type: "UNMANAGED", pasid: false })).toThrow("ENODEV");
   });

@@ -93,7 +93,7 @@ describe("bring-up", () => {
   });
 
   it("a linear stream table up to 8 StreamID bits, two levels above", () => {
-    const linear = new Lab({ smmu: { sidBits: 8, serves: (rid) => rid < 0x100 } });
+    const linear = new Lab({ smmu: { sidBits: 8, instances: [{ serves: [{ first: 0, last: 0xff }] }] } });
     expect(linear.hardware.read32(REG.strtabBaseCfg)).toBe(8);
     expect(linear.deviceAt("00:01.0").iommu).toBeDefined();
     const large = new Lab({ smmu: { sidBits: 32 } });
