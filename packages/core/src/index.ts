@@ -20,6 +20,7 @@ export { type CoreRules, kernels } from "./iommu/rules.ts";
 export { strategyOf } from "./iommu/strategy.ts";
 export type {
   BusDevice,
+  DeviceFeature,
   Domain,
   DomainType,
   GroupHint,

@@ -86,6 +86,7 @@ export {
   atsPolicyOf,
   vtdLegacyWithPaging,
   vtdScalableAtProbe,
+  vtdWithAnyDomain,
   vtdTrackPasids,
 } from "./policy/ats-policies.ts";
 export { type RawRegister, type VtdFeatures } from "./unit-registers.ts";

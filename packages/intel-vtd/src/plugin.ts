@@ -1,8 +1,9 @@
 import type { PlatformHost, Plugin, Token } from "@iommu-lab/core";
-import { BOOT, CLOCK, IOMMU_CORE, InputError, MEMORY, MMIO, SCHEDULER, TRACE, token } from "@iommu-lab/core";
-import { FABRIC } from "@iommu-lab/pci";
+import { BOOT, CLOCK, IOMMU_CORE, InputError, KERNEL, MEMORY, MMIO, SCHEDULER, TRACE, token } from "@iommu-lab/core";
+import { FABRIC, PCI_BUS } from "@iommu-lab/pci";
 import type { Atsr } from "./driver/ats-firmware.ts";
 import { bootIntelIommu } from "./driver/boot.ts";
+import { intelIommuWords } from "./driver/command-line.ts";
 import { FaultInterrupt } from "./driver/fault-interrupt.ts";
 import type { CachePolicies, CachePolicy } from "./hardware/cache-policy.ts";
 import type { VtdUnitOptions } from "./hardware/vtd-unit.ts";
@@ -72,6 +73,16 @@ export function vtd(options: VtdOptions = {}): Plugin {
         // eslint-disable-next-line require-yield
         *run() {
           host.get(VTD_UNIT);
+        },
+      });
+      host.add(BOOT, {
+        name: "detect_intel_iommu",
+        order: 110,
+        // eslint-disable-next-line require-yield
+        *run() {
+          if (intelIommuWords(host.get(KERNEL), mode === "scalable").enabled) {
+            host.get(PCI_BUS).requestAcs();
+          }
         },
       });
       host.add(BOOT, {

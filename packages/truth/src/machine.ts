@@ -16,7 +16,7 @@ import {
   readVtd,
 } from "./machine-reader.ts";
 import type { Kernel } from "./plan.ts";
-import type { Recording } from "./recording.ts";
+import { type Recording, kernelVersion } from "./recording.ts";
 import type { TableWords } from "./state.ts";
 import { topologyOf } from "./topology.ts";
 
@@ -56,7 +56,7 @@ export function buildMachine(recording: Recording, dump: { readonly text: string
   // The x86 machines hot-plug PCI by ACPI.
   const nativeHotplug = recording.vendor === "arm";
   const platform = createPlatform({
-    kernel: linux("7.2", { cmdline: recording.kernelArguments }),
+    kernel: linux(kernelVersion(recording.kernel), { cmdline: recording.kernelArguments }),
     plugins: [pci(topology, { nativeHotplug }), cxl(), iommu.plugin],
   });
   const reader = new MachineReader(platform, iommu.base);

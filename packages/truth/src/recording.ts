@@ -34,6 +34,11 @@ export interface Phase {
   readonly state: RecordedState | undefined;
 }
 
+/** The series of a kernel release: `7.2` of `7.2.13-1-amd64`. */
+export function kernelVersion(release: string): string {
+  return /^\d+\.\d+/u.exec(release)?.[0] ?? release;
+}
+
 /** A recording of a kernel on an emulated machine. */
 export interface Recording {
   /** File name without directory. */

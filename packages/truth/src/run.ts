@@ -5,13 +5,13 @@ import { InputError } from "@iommu-lab/core";
 import type { Explanation } from "./explained.ts";
 import { parseExplanations } from "./explained.ts";
 import type { Recording } from "./recording.ts";
-import { RECORDING_SCHEMA, parseRecording, schemaOf } from "./recording.ts";
+import { RECORDING_SCHEMA, kernelVersion, parseRecording, schemaOf } from "./recording.ts";
 import { replay } from "./replay.ts";
 import type { FileReport, TruthReport } from "./report.ts";
 import { summarize } from "./report.ts";
 
 /** Kernels that every vendor has a driver of. */
-const driven: ReadonlySet<string> = new Set(["7.2"]);
+const driven: ReadonlySet<string> = new Set(["6.12", "7.2"]);
 
 /** The recordings committed with this package. */
 export const RECORDINGS: string = fileURLToPath(new URL("../recordings", import.meta.url));
@@ -77,7 +77,7 @@ function unsupported(recording: Recording): string | undefined {
   if (groups.some((group) => group.reserved.some((region) => region.endsWith(" direct")))) {
     return "direct regions (RMRR, IVMD) are not part of the machines that this version builds";
   }
-  const version = /^\d+\.\d+/u.exec(recording.kernel)?.[0] ?? recording.kernel;
+  const version = kernelVersion(recording.kernel);
   return driven.has(version) ? undefined : `kernel ${version} is not modelled by this version`;
 }
 

@@ -29,12 +29,13 @@ export function* attachDevice(
   via: string,
 ): Op<void> {
   const { trace } = state;
+  const told = state.rules.tellsOldDomain ? old : undefined;
   const id = trace.active
     ? trace.emit("domain:attach", {
         device: device.name,
         domain: domainName(domain),
         domainType: domain.type,
-        old: domainName(old),
+        old: domainName(told),
         via,
       })
     : 0;
@@ -44,7 +45,7 @@ export function* attachDevice(
     for (const hook of state.hooks) {
       hook.attach?.(device, domain, old);
     }
-    yield* domain.attach(device, old);
+    yield* domain.attach(device, told);
     iommuOf(device).attachDeferred = false;
   } catch (error) {
     result = error instanceof Failure ? error.errno : "oops";

@@ -18,7 +18,7 @@ import { type CoreRules, coreRules } from "./rules.ts";
 import { resetDone, resetPrepare } from "./reset.ts";
 import type { CoreState } from "./state.ts";
 import { errnoOf, groupOf, iommuOf } from "./state.ts";
-import type { BusDevice, Domain, IommuDriver, Pasid, ProcessMemory } from "./types.ts";
+import type { BusDevice, DeviceFeature, Domain, IommuDriver, Pasid, ProcessMemory } from "./types.ts";
 
 /**
  * Linux's IOMMU core of one platform: devices, groups, domains, ownership and resets. It knows no vendor and reads no
@@ -260,6 +260,31 @@ export class IommuCore {
       throw new KernelError("EOPNOTSUPP", `${driver.name} has no SVA`);
     }
     return driver.allocSva(device, process);
+  }
+
+  /**
+   * A device driver asks for page requests or SVA (`iommu_dev_enable_feature()`, until 6.12; later kernels need no asking
+   * and this does nothing).
+   *
+   * @throws KernelError ENODEV where the IOMMU driver has no such feature; the driver's errno
+   */
+  *enableFeature(device: Device, feature: DeviceFeature): Op<void> {
+    if (!this.#state.rules.deviceFeatures) {
+      return;
+    }
+    const { driver } = iommuOf(device);
+    if (driver.enableFeature === undefined) {
+      throw new KernelError("ENODEV", `${driver.name} has no ${feature}`);
+    }
+    yield* driver.enableFeature(device, feature);
+  }
+
+  /** The device driver needs it no more. @throws KernelError as {@link IommuCore.enableFeature} */
+  *disableFeature(device: Device, feature: DeviceFeature): Op<void> {
+    const { driver } = iommuOf(device);
+    if (this.#state.rules.deviceFeatures && driver.disableFeature !== undefined) {
+      yield* driver.disableFeature(device, feature);
+    }
   }
 
   /** Attaches a domain to a PASID. @throws KernelError */

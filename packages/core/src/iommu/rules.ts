@@ -18,6 +18,8 @@ export interface CoreRules {
   readonly identityAtRelease: boolean;
   /** When the whole domain is flushed after direct mappings were made. */
   readonly flushAfterDirect: "never" | "when-regions" | "always";
+  /** The driver is told which domain an attach replaces; before, it asked the core where it cared. */
+  readonly tellsOldDomain: boolean;
   /** A failed group attach also attaches the failing member back. */
   readonly revertFailing: boolean;
   /** A default domain for a PASID-capable device is asked to be PASID-compatible. */
@@ -32,6 +34,8 @@ export interface CoreRules {
   readonly pasid: "none" | "attach" | "attach-replace";
   /** A PASID is taken away by the driver's BLOCKED domain, or by its `removePasid`. */
   readonly pasidRemoval: "blocked-domain" | "remove-dev-pasid";
+  /** Device drivers enable page requests and SVA by `iommu_dev_enable_feature()` before they share a process. */
+  readonly deviceFeatures: boolean;
   /** One device of a group can be claimed (`iommu_device_claim_dma_owner()`). */
   readonly deviceClaim: boolean;
   /** `pci_dev_reset_iommu_prepare()` and its `done` exist. */
@@ -47,6 +51,7 @@ const rules: ReadonlyMap<string, CoreRules> = new Map([
       requireDirect: false,
       identityAtRelease: false,
       flushAfterDirect: "always",
+      tellsOldDomain: false,
       revertFailing: false,
       pasidDefaultDomain: false,
       deferWithoutDefault: false,
@@ -54,6 +59,7 @@ const rules: ReadonlyMap<string, CoreRules> = new Map([
       msiWithoutWindow: "silent",
       pasid: "none",
       pasidRemoval: "remove-dev-pasid",
+      deviceFeatures: true,
       deviceClaim: false,
       resetStaging: false,
     },
@@ -66,6 +72,7 @@ const rules: ReadonlyMap<string, CoreRules> = new Map([
       requireDirect: true,
       identityAtRelease: false,
       flushAfterDirect: "when-regions",
+      tellsOldDomain: false,
       revertFailing: true,
       pasidDefaultDomain: false,
       deferWithoutDefault: true,
@@ -73,6 +80,7 @@ const rules: ReadonlyMap<string, CoreRules> = new Map([
       msiWithoutWindow: "silent",
       pasid: "attach",
       pasidRemoval: "remove-dev-pasid",
+      deviceFeatures: true,
       deviceClaim: true,
       resetStaging: false,
     },
@@ -85,6 +93,7 @@ const rules: ReadonlyMap<string, CoreRules> = new Map([
       requireDirect: true,
       identityAtRelease: true,
       flushAfterDirect: "never",
+      tellsOldDomain: true,
       revertFailing: false,
       pasidDefaultDomain: true,
       deferWithoutDefault: true,
@@ -92,6 +101,7 @@ const rules: ReadonlyMap<string, CoreRules> = new Map([
       msiWithoutWindow: "refused",
       pasid: "attach-replace",
       pasidRemoval: "blocked-domain",
+      deviceFeatures: false,
       deviceClaim: true,
       resetStaging: true,
     },

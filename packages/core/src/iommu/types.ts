@@ -25,7 +25,7 @@ export interface Domain {
   readonly driver: IommuDriver;
   /**
    * Makes it the translation of the device's requests without PASID (`attach_dev`). `old` = what the core believes is
-   * attached now.
+   * attached now; always undefined before 7.2, where a driver looks at the group (`iommu_get_domain_for_dev()`).
    *
    * @throws KernelError; the driver must then leave the device as the kernel's would
    */
@@ -68,6 +68,9 @@ export interface PagingRequest {
   /** The domain must be attachable to PASIDs, and live beside them on the RID (`IOMMU_HWPT_ALLOC_PASID`). */
   readonly pasid: boolean;
 }
+
+/** What a device driver asked for before it shared a process (`enum iommu_dev_features`, until 6.12). */
+export type DeviceFeature = "iopf" | "sva";
 
 /** The address space of a process, shared with devices by SVA. */
 export interface ProcessMemory {
@@ -126,6 +129,10 @@ export interface IommuDriver {
    * driver starts to bind to it. Default false.
    */
   readonly firmwareDescribed?: boolean;
+  /** `dev_enable_feat`, until 6.12. @throws KernelError */
+  enableFeature?(device: Device, feature: DeviceFeature): Op<void>;
+  /** `dev_disable_feat`, until 6.12. @throws KernelError */
+  disableFeature?(device: Device, feature: DeviceFeature): Op<void>;
   /** `domain_alloc_sva`; absent = no SVA. @throws KernelError */
   allocSva?(device: Device, process: ProcessMemory): Domain;
   /** What the driver's own variable says of ATS, for observers: it can differ from the wire. */

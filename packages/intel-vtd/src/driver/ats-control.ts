@@ -16,10 +16,11 @@ import type { AtsSupport } from "./ats-firmware.ts";
 import type { DeviceInfo } from "./device-info.ts";
 import { flushDeviceTlbAlways } from "./invalidations.ts";
 import { PagingDomain } from "./paging-domain.ts";
+import type { VtdVersion } from "./version.ts";
 
 const PAGE_SHIFT = 12;
 /** `PRQ_DEPTH`. */
-const PAGE_REQUESTS = 2048;
+export const PAGE_REQUESTS = 2048;
 
 /** One decision as it is told. */
 interface Decision {
@@ -41,13 +42,16 @@ export function decided(info: DeviceInfo, decision: Decision): void {
 
 /**
  * Switches ATS and PRI of devices in the driver's order, when the policy says so. Legacy mode can switch only where a
- * context entry is written; scalable mode at any event from `probe_finalize` on.
+ * context entry is written; scalable mode at any event from `probe_finalize` on (7.2), or from the first attach on, where
+ * an attach switches by itself (6.12).
  */
 export class AtsControl {
   readonly #policy: AtsPolicy;
+  readonly #version: VtdVersion;
 
-  constructor(policy: AtsPolicy) {
+  constructor(policy: AtsPolicy, version: VtdVersion) {
     this.#policy = policy;
+    this.#version = version;
   }
 
   /**
@@ -60,10 +64,15 @@ export class AtsControl {
    */
   *before(info: DeviceInfo, event: AtsEvent, ridDomain: DomainType | "none", livePasids: number): Op<boolean> {
     const { scalable } = info.unit.iommu;
-    if (scalable && !info.finalized) {
+    const eachAttach = this.#version.ats === "each-attach";
+    if (scalable && !info.finalized && !eachAttach) {
       return false;
     }
     const wanted = this.#ask(info, event, { ridDomain, livePasids, required: pciAtsRequired(info.dev) });
+    if (eachAttach && event === "rid-attach") {
+      info.atsWanted &&= wanted;
+      return wanted;
+    }
     if (!wanted && scalable) {
       if (info.atsEnabled) {
         yield* this.#switchOff(info);
@@ -182,7 +191,9 @@ export class AtsControl {
         yield* domain.tags.assignDeviceTlb(info, domain.domainId(info.unit), pasid);
       }
     }
-    yield* this.enablePri(info);
+    if (this.#version.pageRequests === "finalize") {
+      yield* this.enablePri(info);
+    }
   }
 
   /** PRI and Enable off, then the device-TLB is emptied: it answers with Enable off too. */

@@ -5,6 +5,7 @@ import type { DeviceInfo } from "./device-info.ts";
 import { clearContext, mapContext, passThroughContext } from "./legacy-context.ts";
 import type { PagingDomain, PagingOperations } from "./paging-domain.ts";
 import { checkCompatible } from "./paging-table.ts";
+import type { VtdVersion } from "./version.ts";
 import { setUpFirstStage, setUpPassThrough, setUpSecondStage, tearDownPasidEntry } from "./pasid-entries.ts";
 
 /**
@@ -16,9 +17,12 @@ export class Attachments implements Pick<PagingOperations, "attachPaging"> {
   readonly #ats: AtsControl;
   readonly #infoOf: (device: Device) => DeviceInfo;
 
-  constructor(ats: AtsControl, infoOf: (device: Device) => DeviceInfo) {
+  readonly #version: VtdVersion;
+
+  constructor(ats: AtsControl, infoOf: (device: Device) => DeviceInfo, version: VtdVersion) {
     this.#ats = ats;
     this.#infoOf = infoOf;
+    this.#version = version;
   }
 
   /** Source: Linux 7.2 `intel_iommu_attach_device()`. @throws KernelError EINVAL, ENOSPC, EBUSY */
@@ -39,6 +43,9 @@ export class Attachments implements Pick<PagingOperations, "attachPaging"> {
     yield* info.unit.iommu.scalable ? setUpPassThrough(info, 0) : passThroughContext(info);
     info.domainAttached = true;
     info.ridDomain = "IDENTITY";
+    if (info.unit.iommu.scalable) {
+      yield* this.#enableWithEntry(info, wanted);
+    }
     yield* this.#ats.after(info, wanted);
   }
 
@@ -54,7 +61,7 @@ export class Attachments implements Pick<PagingOperations, "attachPaging"> {
   /**
    * Takes away what is on the RID, so that its requests are refused.
    *
-   * Source: Linux 7.2 `device_block_translation()`.
+   * Source: Linux 7.2 `device_block_translation()`. 6.12 clears ATS Enable first, so the device-TLB is not flushed.
    */
   *block(info: DeviceInfo): Op<void> {
     if (!info.domainAttached) {
@@ -63,6 +70,9 @@ export class Attachments implements Pick<PagingOperations, "attachPaging"> {
     const { domain, unit } = info;
     if (domain !== undefined) {
       yield* domain.tags.unassign(info, domain.domainId(unit), 0);
+    }
+    if (this.#version.ats === "each-attach") {
+      yield* this.#ats.disableDevice(info);
     }
     if (unit.iommu.scalable) {
       yield* tearDownPasidEntry(info, 0);
@@ -79,6 +89,14 @@ export class Attachments implements Pick<PagingOperations, "attachPaging"> {
     }
   }
 
+  /** Scalable mode of 6.12: ATS goes on as soon as the entry is there. Source: Linux 6.12 `iommu_enable_pci_caps()`. */
+  *#enableWithEntry(info: DeviceInfo, wanted: boolean): Op<void> {
+    if (wanted && this.#version.ats === "each-attach") {
+      info.atsWanted = true;
+      yield* this.#ats.enableDevice(info);
+    }
+  }
+
   /** Source: Linux 7.2 `dmar_domain_attach_device()`. */
   *#attachTo(info: DeviceInfo, domain: PagingDomain, wanted: boolean): Op<void> {
     const { unit } = info;
@@ -90,6 +108,7 @@ export class Attachments implements Pick<PagingOperations, "attachPaging"> {
     try {
       if (unit.iommu.scalable) {
         yield* setUpPaging(info, 0, domain);
+        yield* this.#enableWithEntry(info, wanted);
       } else {
         yield* mapContext(info, domain);
         if (wanted) {

@@ -13,6 +13,7 @@ import type { ServedUnit } from "./served-unit.ts";
 import { TableWriter } from "./table-writer.ts";
 import type { UnitPorts } from "./unit.ts";
 import { IntelIommu } from "./unit.ts";
+import { vtdVersions } from "./version.ts";
 
 /** What firmware tells of a unit, and how its interrupts reach the CPU. */
 interface UnitDescription {
@@ -42,7 +43,7 @@ export interface BootParts extends UnitPorts {
  */
 export function* bootIntelIommu(parts: BootParts): Op<void> {
   const { core } = parts;
-  strategyOf(core.kernel, { "linux-7.2": true }, "intel-vtd");
+  const version = strategyOf(core.kernel, vtdVersions, "intel-vtd");
   const words = intelIommuWords(core.kernel, parts.scalable);
   const iommus = parts.units.map(({ name, base }) => new IntelIommu(name, base, parts, words.scalable));
   if (!words.enabled) {
@@ -60,7 +61,11 @@ export function* bootIntelIommu(parts: BootParts): Op<void> {
   });
   const driver = new IntelIommuDriver({
     core,
-    policy: atsPolicyOf(core.kernel, words.scalable && iommus.every(({ scalable }) => scalable)),
+    version,
+    policy: atsPolicyOf(
+      core.kernel,
+      words.scalable && iommus.every(({ scalable }) => scalable) ? version.policies.scalable : version.policies.legacy,
+    ),
     atsr: parts.atsr,
     unitOf: (dev) => units[parts.units.findIndex(({ serves }) => serves(dev.rid))],
     lazy: !words.strict && !iommus.some(strictBecauseVirtual),

@@ -1,5 +1,7 @@
 import type {
   Device,
+  DeviceFeature,
+  Domain,
   DomainType,
   GroupHint,
   IommuCore,
@@ -17,6 +19,7 @@ import { AtsControl, decided } from "./ats-control.ts";
 import type { Atsr } from "./ats-firmware.ts";
 import { Attachments } from "./attachments.ts";
 import type { DeviceInfo } from "./device-info.ts";
+import { disablePageRequests, enablePageRequests } from "./page-requests.ts";
 import { PagingDomain } from "./paging-domain.ts";
 import { choosePagingTable } from "./paging-table.ts";
 import { PasidAttachments } from "./pasid-attachments.ts";
@@ -24,6 +27,7 @@ import { finalizeDevice, probeDevice, releaseDevice } from "./probe.ts";
 import type { ServedUnit } from "./served-unit.ts";
 import { BlockedDomain, IdentityDomain } from "./static-domains.ts";
 import { SvaDomain } from "./sva-domain.ts";
+import type { VtdVersion } from "./version.ts";
 
 /** `IOAPIC_RANGE_START` and length, in pages. */
 const MSI_PAGE = 0xfee00;
@@ -35,6 +39,7 @@ const FLOPPY_PAGES = 0x1000;
 /** What the driver is built from. */
 export interface IntelIommuDriverParts {
   readonly core: IommuCore;
+  readonly version: VtdVersion;
   readonly policy: AtsPolicy;
   readonly atsr: Atsr;
   /** Which unit serves a function (`device_lookup_iommu()`); undefined = none. */
@@ -62,10 +67,10 @@ export class IntelIommuDriver implements IommuDriver {
     this.#core = parts.core;
     this.#parts = parts;
     this.lazyByDefault = parts.lazy;
-    this.#ats = new AtsControl(parts.policy);
+    this.#ats = new AtsControl(parts.policy, parts.version);
     const infoOf = (device: Device): DeviceInfo => this.infoOf(device);
-    this.#attachments = new Attachments(this.#ats, infoOf);
-    this.#pasids = new PasidAttachments(this.#ats, infoOf);
+    this.#attachments = new Attachments(this.#ats, infoOf, parts.version);
+    this.#pasids = new PasidAttachments(this.#ats, infoOf, parts.version);
     const attachments = this.#attachments;
     const pasids = this.#pasids;
     const operations = {
@@ -104,11 +109,11 @@ export class IntelIommuDriver implements IommuDriver {
     if (unit === undefined) {
       throw new KernelError("ENODEV", `no remapping unit serves ${device.name}`);
     }
-    this.#infos.set(device, yield* probeDevice(device, dev, unit, this.#parts.atsr));
+    this.#infos.set(device, yield* probeDevice(device, dev, unit, this.#parts));
   }
 
   *probeFinalize(device: Device): Op<void> {
-    yield* finalizeDevice(this.infoOf(device), this.#ats);
+    yield* finalizeDevice(this.infoOf(device), this.#ats, this.#parts.version);
   }
 
   *releaseDevice(device: Device): Op<void> {
@@ -162,9 +167,43 @@ export class IntelIommuDriver implements IommuDriver {
     return new PagingDomain(this.#core.newDomainId(), request.type, this, operations, unit, shape);
   }
 
-  /** Source: Linux 7.2 `intel_svm_domain_alloc()`. @throws KernelError ENODEV, EINVAL */
+  /** Source: Linux 6.12 `intel_iommu_remove_dev_pasid()`. */
+  removePasid(device: Device, pasid: number, domain: Domain): Op<void> {
+    return this.#pasids.removePasid(device, pasid, domain);
+  }
+
+  /**
+   * A device driver asks for page requests or for SVA before it shares a process.
+   *
+   * Source: Linux 6.12 `intel_iommu_dev_enable_feat()`.
+   *
+   * @throws KernelError ENODEV, EBUSY, EINVAL
+   */
+  *enableFeature(device: Device, feature: DeviceFeature): Op<void> {
+    const info = this.infoOf(device);
+    if (feature === "iopf") {
+      yield* enablePageRequests(info, this.#ats);
+    } else {
+      this.#pasids.checkSva(info, false);
+    }
+  }
+
+  /** Source: Linux 6.12 `intel_iommu_dev_disable_feat()`. @throws KernelError EINVAL when it is not on */
+  *disableFeature(device: Device, feature: DeviceFeature): Op<void> {
+    if (feature === "iopf") {
+      yield* disablePageRequests(this.infoOf(device), this.#ats);
+    }
+  }
+
+  /**
+   * Source: Linux 7.2 `intel_svm_domain_alloc()`. Before, the check was made when the feature was enabled.
+   *
+   * @throws KernelError ENODEV, EINVAL
+   */
   allocSva(device: Device, process: ProcessMemory): SvaDomain {
-    this.#pasids.checkSva(this.infoOf(device), true);
+    if (this.#parts.version.pageRequests === "finalize") {
+      this.#pasids.checkSva(this.infoOf(device), true);
+    }
     return new SvaDomain(this.#core.newDomainId(), this, this.#pasids, process);
   }
 

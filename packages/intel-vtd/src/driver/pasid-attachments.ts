@@ -8,6 +8,7 @@ import { PagingDomain } from "./paging-domain.ts";
 import { checkCompatible } from "./paging-table.ts";
 import { setUpFirstStage, setUpPassThrough, tearDownPasidEntry } from "./pasid-entries.ts";
 import { SvaDomain } from "./sva-domain.ts";
+import type { VtdVersion } from "./version.ts";
 
 /**
  * Sets, replaces and removes PASIDs. A replacement is a tear-down and a set-up, with a gap between them.
@@ -17,10 +18,12 @@ import { SvaDomain } from "./sva-domain.ts";
 export class PasidAttachments {
   readonly #ats: AtsControl;
   readonly #infoOf: (device: Device) => DeviceInfo;
+  readonly #version: VtdVersion;
 
-  constructor(ats: AtsControl, infoOf: (device: Device) => DeviceInfo) {
+  constructor(ats: AtsControl, infoOf: (device: Device) => DeviceInfo, version: VtdVersion) {
     this.#ats = ats;
     this.#infoOf = infoOf;
+    this.#version = version;
   }
 
   /** Source: Linux 7.2 `intel_iommu_set_dev_pasid()`. @throws KernelError EOPNOTSUPP, EINVAL, ENOSPC, EBUSY */
@@ -48,22 +51,29 @@ export class PasidAttachments {
   *setSvaPasid(domain: SvaDomain, device: Device, pasid: number, old: Domain | undefined): Op<void> {
     const info = this.#infoOf(device);
     const wanted = yield* this.#before(info, pasid);
-    this.checkSva(info, wanted);
+    if (this.#version.pageRequests === "finalize") {
+      this.checkSva(info, wanted);
+    }
     yield* domain.tags.assign(info, FLPT_DEFAULT_DID, pasid);
     const stage = { table: domain.process.root, domainId: FLPT_DEFAULT_DID, coherent: true };
     yield* this.#replace(info, pasid, domain, old, setUpFirstStage(info, pasid, stage));
     yield* this.#ats.after(info, wanted);
   }
 
-  /** Source: Linux 7.2 `blocking_domain_set_dev_pasid()`. */
+  /** Source: Linux 7.2 `blocking_domain_set_dev_pasid()`, 6.12 `intel_iommu_remove_dev_pasid()`. */
   *removePasid(device: Device, pasid: number, old: Domain | undefined): Op<void> {
     const info = this.#infoOf(device);
     const left = info.pasids.size - (info.pasids.has(pasid) ? 1 : 0);
     const wanted = yield* this.#ats.before(info, "pasid-remove", info.ridDomain, left);
-    yield* tearDownPasidEntry(info, pasid);
-    dropFaults(info, old);
+    if (this.#version.forgetFirst) {
+      yield* forget(info, pasid, old);
+      yield* tearDownPasidEntry(info, pasid);
+    } else {
+      yield* tearDownPasidEntry(info, pasid);
+      dropFaults(info, old);
+      yield* forget(info, pasid, old);
+    }
     info.pasids.delete(pasid);
-    yield* forget(info, pasid, old);
     yield* this.#ats.after(info, wanted);
   }
 
@@ -98,7 +108,9 @@ export class PasidAttachments {
    * @param setUp writes the new entry
    */
   *#replace(info: DeviceInfo, pasid: number, domain: Domain, old: Domain | undefined, setUp: Op<void>): Op<void> {
-    replaceFaults(info, domain, old);
+    if (this.#version.pageRequests === "finalize") {
+      replaceFaults(info, domain, old);
+    }
     try {
       if (old !== undefined) {
         yield* tearDownPasidEntry(info, pasid);
@@ -106,7 +118,9 @@ export class PasidAttachments {
       yield* setUp;
     } catch (error) {
       if (error instanceof KernelError) {
-        replaceFaults(info, old, domain);
+        if (this.#version.pageRequests === "finalize") {
+          replaceFaults(info, old, domain);
+        }
         yield* forget(info, pasid, domain);
       }
       throw error;

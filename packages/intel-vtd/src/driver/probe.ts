@@ -19,6 +19,7 @@ import { DeviceInfo } from "./device-info.ts";
 import { PasidTable } from "./pasid-table.ts";
 import { setUpScalableContext, tearDownScalableContext } from "./scalable-context.ts";
 import type { ServedUnit } from "./served-unit.ts";
+import type { VtdVersion } from "./version.ts";
 
 const PAGE_SHIFT = 12;
 const VENDOR_INTEL = 0x8086;
@@ -26,12 +27,23 @@ const VENDOR_INTEL = 0x8086;
 const QAT_MASK = 0xfffc;
 const QAT_DEVICE = 0x4940;
 
+/** What a probe goes by. */
+interface ProbeRules {
+  readonly atsr: Atsr;
+  readonly version: VtdVersion;
+}
+
 /**
  * Finds out what a device may do; in scalable mode writes its context entry, with empty PASID entries behind it.
  *
- * Source: Linux 7.2 `intel_iommu_probe_device()`.
+ * Source: Linux 7.2 `intel_iommu_probe_device()`. 6.12 sets PASID Enable at its end.
  */
-export function* probeDevice(device: Device, dev: PciDev, unit: ServedUnit, atsr: Atsr): Op<DeviceInfo> {
+export function* probeDevice(
+  device: Device,
+  dev: PciDev,
+  unit: ServedUnit,
+  { atsr, version }: ProbeRules,
+): Op<DeviceInfo> {
   const info = new DeviceInfo(device, dev, unit, atsSupport(dev, unit.iommu.caps.dt, atsr));
   noteAts(info);
   const { iommu } = unit;
@@ -48,7 +60,10 @@ export function* probeDevice(device: Device, dev: PciDev, unit: ServedUnit, atsr
   if (iommu.scalable) {
     const maxPasid = info.pasidSupported ? Math.min(pciMaxPasids(dev), 2 ** iommu.caps.pasidBits) : 0;
     info.pasidTable = new PasidTable(iommu, unit.tables, dev.rid, maxPasid);
-    yield* setUpScalableContext(info);
+    yield* setUpScalableContext(info, version.pageRequests === "finalize" && info.priSupported);
+  }
+  if (version.pasidEnable === "probe") {
+    yield* enablePasid(info);
   }
   return info;
 }
@@ -59,12 +74,12 @@ export function* probeDevice(device: Device, dev: PciDev, unit: ServedUnit, atsr
  *
  * Source: Linux 7.2 `intel_iommu_probe_finalize()`.
  */
-export function* finalizeDevice(info: DeviceInfo, ats: AtsControl): Op<void> {
-  if (info.pasidSupported) {
-    info.pasidEnabled = yield* ignoringErrno(pciEnablePasid(info.dev, info.pasidFeatures));
+export function* finalizeDevice(info: DeviceInfo, ats: AtsControl, version: VtdVersion): Op<void> {
+  if (version.pasidEnable === "finalize") {
+    yield* enablePasid(info);
   }
   info.finalized = true;
-  if (info.unit.iommu.scalable) {
+  if (info.unit.iommu.scalable && version.ats === "finalize") {
     const wanted = yield* ats.before(info, "probe-finalize", info.ridDomain, info.pasids.size);
     yield* ats.after(info, wanted);
   }
@@ -86,6 +101,12 @@ export function* releaseDevice(info: DeviceInfo, ats: AtsControl): Op<void> {
   }
   info.pasidTable?.free();
   info.pasidTable = undefined;
+}
+
+function* enablePasid(info: DeviceInfo): Op<void> {
+  if (info.pasidSupported) {
+    info.pasidEnabled = yield* ignoringErrno(pciEnablePasid(info.dev, info.pasidFeatures));
+  }
 }
 
 /** Tells what was found out about ATS, and fills in what invalidations to the device need. */

@@ -1,6 +1,7 @@
 import type { Op } from "@iommu-lab/core";
 import { pciForEachDmaAlias } from "@iommu-lab/pci";
-import { encodeScalableContext } from "../layout/scalable-context-entry.ts";
+import { KernelError } from "@iommu-lab/core";
+import { decodeScalableContext, encodeScalableContext } from "../layout/scalable-context-entry.ts";
 import type { DeviceInfo } from "./device-info.ts";
 import { flushClearedContext, flushContextOfDevice, flushIotlbDomain } from "./invalidations.ts";
 
@@ -17,7 +18,7 @@ function ownIds(info: DeviceInfo): number[] {
  *
  * Source: Linux 7.2 `intel_pasid_setup_sm_context()`, `context_entry_set_pasid_table()`.
  */
-export function* setUpScalableContext(info: DeviceInfo): Op<void> {
+export function* setUpScalableContext(info: DeviceInfo, pageRequestEnable: boolean): Op<void> {
   const { unit, pasidTable } = info;
   if (pasidTable === undefined) {
     return;
@@ -36,7 +37,7 @@ export function* setUpScalableContext(info: DeviceInfo): Op<void> {
         faultDisable: false,
         deviceTlbEnable: info.atsSupported,
         pasidEnable: info.pasidSupported,
-        pageRequestEnable: info.priSupported,
+        pageRequestEnable,
         translatedPasidEnable: false,
         directorySize: pasidTable.directorySize,
         pasidDirectory: pasidTable.directory,
@@ -50,6 +51,27 @@ export function* setUpScalableContext(info: DeviceInfo): Op<void> {
       yield* flushIotlbDomain(unit, 0);
     }
   }
+}
+
+/**
+ * Sets or clears PRE in the context entry. The caches are flushed as after a cleared entry.
+ *
+ * Source: Linux 6.12 `context_flip_pri()`.
+ *
+ * @throws KernelError ENODEV without a present entry
+ */
+export function* flipPageRequests(info: DeviceInfo, enable: boolean): Op<void> {
+  const { unit } = info;
+  yield unit.iommu.lock.exclusive;
+  const place = unit.contexts.find(info.rid);
+  if (place === undefined || !unit.tables.present(place)) {
+    unit.iommu.lock.release();
+    throw new KernelError("ENODEV", `the context entry of ${info.device.name} is not present`);
+  }
+  const entry = decodeScalableContext(unit.tables.read(place));
+  yield* unit.tables.rewrite(place, encodeScalableContext({ ...entry, pageRequestEnable: enable }));
+  yield* flushClearedContext(info, 0, info.rid);
+  unit.iommu.lock.release();
 }
 
 /**

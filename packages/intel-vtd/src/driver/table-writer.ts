@@ -50,6 +50,14 @@ export class TableWriter {
     this.#report(place, before);
   }
 
+  /** Changes fields of the first qword of a present entry in one store. */
+  *rewrite(place: EntryPlace, words: Words): Op<void> {
+    const before = this.read(place);
+    yield preempt;
+    this.#store(place, words, words[0] ?? 0);
+    this.#report(place, before);
+  }
+
   /** Clears the present bit and leaves the fields. */
   *clearPresent(place: EntryPlace): Op<void> {
     const before = this.read(place);

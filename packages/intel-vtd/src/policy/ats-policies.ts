@@ -48,6 +48,24 @@ function scalableReason(event: AtsEvent, { ridDomain }: AtsState): string {
     : `${ridDomain}: the PASID entry of the RID gets a page table; ${kept}: ATS stays on`;
 }
 
+/** Scalable mode as shipped in 6.12: ATS is on while anything but BLOCKED is attached; PASIDs do not count. */
+export const vtdWithAnyDomain: ExplainedAtsPolicy = {
+  id: "vtd-with-any-domain",
+  source: "Linux 6.12 iommu_enable_pci_caps(), device_block_translation()",
+  wants: (event, { ridDomain }) => event !== "release" && (paging(ridDomain) || ridDomain === "IDENTITY"),
+  basis: basisOf,
+  reason: withDomainReason,
+};
+
+function withDomainReason(event: AtsEvent, { ridDomain }: AtsState): string {
+  if (event === "release") {
+    return "the device is released: ATS off";
+  }
+  return paging(ridDomain) || ridDomain === "IDENTITY"
+    ? `${ridDomain}: each attach sets ATS Enable once the PASID entry of the RID is there: ATS on`
+    : `${ridDomain}: blocking clears ATS Enable before the PASID entry of the RID, whatever PASIDs live: ATS off`;
+}
+
 /** Legacy mode as shipped: ATS is on while a paging domain is attached. */
 export const vtdLegacyWithPaging: ExplainedAtsPolicy = {
   id: "vtd-legacy-with-paging",
@@ -100,20 +118,15 @@ export function reasonOf(policy: AtsPolicy | ExplainedAtsPolicy, event: AtsEvent
     : `${policy.id} answers so for the RID on ${state.ridDomain} with ${state.livePasids} PASIDs`;
 }
 
-/** The policy that this kernel ships for a mode of the driver. */
-function shippedAtsPolicy(scalable: boolean): AtsPolicy {
-  return scalable ? vtdScalableAtProbe : vtdLegacyWithPaging;
-}
-
 /**
  * The policy in force: the profile's slot `ats:intel-vtd`, else what is shipped.
  *
  * @throws InputError when the slot holds something else than a policy
  */
-export function atsPolicyOf(kernel: KernelProfile, scalable: boolean): AtsPolicy {
+export function atsPolicyOf(kernel: KernelProfile, shipped: AtsPolicy): AtsPolicy {
   const chosen = kernel.slots[ATS_SLOT];
   if (chosen === undefined) {
-    return shippedAtsPolicy(scalable);
+    return shipped;
   }
   if (!isPolicy(chosen)) {
     throw new InputError(`slot ${ATS_SLOT}: expected an ATS policy (an object with id, source, wants and basis)`);

@@ -30,6 +30,8 @@ export function oneDevice(config: EndpointOptions = nicConfig): TopologyDescript
 export interface MachineOptions {
   readonly vtd?: VtdOptions;
   readonly topology?: TopologyDescription;
+  /** Default `7.2`. */
+  readonly version?: string;
   readonly cmdline?: string;
   readonly slots?: Readonly<Record<string, unknown>>;
   readonly boot?: boolean;
@@ -45,7 +47,7 @@ export class Machine {
 
   constructor(options: MachineOptions = {}) {
     this.platform = createPlatform({
-      kernel: linux("7.2", { cmdline: options.cmdline ?? "", slots: options.slots ?? {} }),
+      kernel: linux(options.version ?? "7.2", { cmdline: options.cmdline ?? "", slots: options.slots ?? {} }),
       plugins: [pci(options.topology ?? oneDevice()), vtd(options.vtd), ...(options.plugins ?? [])],
     });
     this.recorder = new Recorder(this.platform.trace);
