@@ -180,6 +180,6 @@ export class PageRequests {
 }
 
 /** L without R and W: the last message of a PASID, which nobody answers. Source: PCIe 6.0 §10.4.1.2. */
-export function isStopMarker({ read, write, last }: PageRequestOptions): boolean {
+function isStopMarker({ read, write, last }: PageRequestOptions): boolean {
   return last && !read && !write;
 }

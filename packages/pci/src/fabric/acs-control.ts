@@ -10,15 +10,15 @@ export const SOURCE_VALIDATION = 1;
 /** Translation Blocking. */
 export const TRANSLATION_BLOCKING = 2;
 /** P2P Request Redirect. */
-export const REQUEST_REDIRECT = 4;
+const REQUEST_REDIRECT = 4;
 /** P2P Completion Redirect. */
 export const COMPLETION_REDIRECT = 8;
 /** Upstream Forwarding. */
 export const UPSTREAM_FORWARDING = 0x10;
 /** P2P Egress Control. */
-export const EGRESS_CONTROL = 0x20;
+const EGRESS_CONTROL = 0x20;
 /** Direct Translated P2P. */
-export const DIRECT_TRANSLATED = 0x40;
+const DIRECT_TRANSLATED = 0x40;
 
 /** What a peer-to-peer request meets at a port or in a multi-function device. */
 export type PeerDecision = "direct" | "redirected" | "blocked";
