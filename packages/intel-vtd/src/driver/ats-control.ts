@@ -145,7 +145,14 @@ export class AtsControl {
    * Source: Linux 7.2 `iommu_enable_pci_pri()`.
    */
   *enablePri(info: DeviceInfo): Op<void> {
-    if (!info.atsEnabled || !info.priSupported) {
+    if (info.atsEnabled) {
+      yield* this.enablePriAlone(info);
+    }
+  }
+
+  /** {@link AtsControl.enablePri}, whether ATS is on or not. Source: Linux 6.1 `iommu_enable_pci_caps()`. */
+  *enablePriAlone(info: DeviceInfo): Op<void> {
+    if (!info.priSupported || info.priEnabled) {
       return;
     }
     if (this.refusesPri(info)) {

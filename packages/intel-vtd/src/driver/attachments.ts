@@ -3,7 +3,7 @@ import { KernelError } from "@iommu-lab/core";
 import type { AtsControl } from "./ats-control.ts";
 import type { DeviceInfo } from "./device-info.ts";
 import { clearContext, mapContext, passThroughContext } from "./legacy-context.ts";
-import type { PagingDomain, PagingOperations } from "./paging-domain.ts";
+import type { PagingDomain, RidOperations } from "./paging-domain.ts";
 import { checkCompatible } from "./paging-table.ts";
 import type { VtdVersion } from "./version.ts";
 import { setUpFirstStage, setUpPassThrough, setUpSecondStage, tearDownPasidEntry } from "./pasid-entries.ts";
@@ -13,7 +13,7 @@ import { setUpFirstStage, setUpPassThrough, setUpSecondStage, tearDownPasidEntry
  *
  * Source: Linux 7.2 drivers/iommu/intel/iommu.c.
  */
-export class Attachments implements Pick<PagingOperations, "attachPaging"> {
+export class Attachments implements RidOperations {
   readonly #ats: AtsControl;
   readonly #infoOf: (device: Device) => DeviceInfo;
 
@@ -56,6 +56,11 @@ export class Attachments implements Pick<PagingOperations, "attachPaging"> {
     yield* this.block(info);
     info.ridDomain = "BLOCKED";
     yield* this.#ats.after(info, wanted);
+  }
+
+  /** Nothing: the release domain was attached. */
+  *release(): Op<void> {
+    // Source: Linux 7.2 `intel_iommu_release_device()`.
   }
 
   /**

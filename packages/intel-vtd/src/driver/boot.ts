@@ -56,7 +56,7 @@ export function* bootIntelIommu(parts: BootParts): Op<void> {
   }
   const units: ServedUnit[] = iommus.map((iommu) => {
     const tables = new TableWriter(iommu);
-    const queue = new QueuedInvalidation(iommu, (rid) => driver.devicePresent(rid));
+    const queue = new QueuedInvalidation(iommu, (rid) => !version.givesUpOnGoneDevice || driver.devicePresent(rid));
     return { iommu, queue, tables, contexts: new ContextTables(iommu, tables) };
   });
   const driver = new IntelIommuDriver({

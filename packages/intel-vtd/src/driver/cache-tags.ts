@@ -40,11 +40,15 @@ export class CacheTags {
   readonly #lock: Lock;
   /** PASID-based IOTLB invalidations are used: the domain is a first-stage one. */
   readonly #firstStage: boolean;
+  /** Descriptors are submitted together, with one wait. */
+  readonly #batched: boolean;
   #tags: CacheTag[] = [];
 
-  constructor(name: string, firstStage: boolean) {
+  /** @param batched false = each descriptor has a wait of its own (6.1) */
+  constructor(name: string, firstStage: boolean, batched: boolean = true) {
     this.#lock = new Lock(`${name} cache_lock`);
     this.#firstStage = firstStage;
+    this.#batched = batched;
   }
 
   /** How many different caches are known. */
@@ -115,7 +119,7 @@ export class CacheTags {
       ({ unit } = tag);
       for (const words of descriptorsOf(tag)) {
         batch.push(words);
-        if (batch.length === BATCH) {
+        if (batch.length === (this.#batched ? BATCH : 1)) {
           yield* unit.queue.submit(batch);
           batch = [];
         }

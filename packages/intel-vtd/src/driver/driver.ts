@@ -17,10 +17,11 @@ import type { AtsPolicy, PciDev } from "@iommu-lab/pci";
 import { pciDev, pciDeviceGroup } from "@iommu-lab/pci";
 import { AtsControl, decided } from "./ats-control.ts";
 import type { Atsr } from "./ats-firmware.ts";
+import { Attachments61 } from "./attachments-6-1.ts";
 import { Attachments } from "./attachments.ts";
 import type { DeviceInfo } from "./device-info.ts";
 import { disablePageRequests, enablePageRequests } from "./page-requests.ts";
-import { PagingDomain } from "./paging-domain.ts";
+import { PagingDomain, type RidOperations } from "./paging-domain.ts";
 import { choosePagingTable } from "./paging-table.ts";
 import { PasidAttachments } from "./pasid-attachments.ts";
 import { finalizeDevice, probeDevice, releaseDevice } from "./probe.ts";
@@ -52,15 +53,15 @@ export interface IntelIommuDriverParts {
 export class IntelIommuDriver implements IommuDriver {
   readonly name = "intel-iommu";
   readonly identity: IdentityDomain;
-  readonly blocked: BlockedDomain;
-  readonly releaseDomain: BlockedDomain;
+  readonly blocked?: BlockedDomain;
+  readonly releaseDomain?: BlockedDomain;
   readonly lazyByDefault: boolean;
   readonly processFormat: PageTableFormat = x86_64;
   readonly #core: IommuCore;
   readonly #parts: IntelIommuDriverParts;
   readonly #ats: AtsControl;
   readonly #infos = new Map<Device, DeviceInfo>();
-  readonly #attachments: Attachments;
+  readonly #attachments: RidOperations;
   readonly #pasids: PasidAttachments;
 
   constructor(parts: IntelIommuDriverParts) {
@@ -69,7 +70,10 @@ export class IntelIommuDriver implements IommuDriver {
     this.lazyByDefault = parts.lazy;
     this.#ats = new AtsControl(parts.policy, parts.version);
     const infoOf = (device: Device): DeviceInfo => this.infoOf(device);
-    this.#attachments = new Attachments(this.#ats, infoOf, parts.version);
+    this.#attachments =
+      parts.version.context === "attach"
+        ? new Attachments61(this.#ats, infoOf, (device) => this.#hasLockedRegion(device))
+        : new Attachments(this.#ats, infoOf, parts.version);
     this.#pasids = new PasidAttachments(this.#ats, infoOf, parts.version);
     const attachments = this.#attachments;
     const pasids = this.#pasids;
@@ -80,8 +84,10 @@ export class IntelIommuDriver implements IommuDriver {
       removePasid: pasids.removePasid.bind(pasids),
     };
     this.identity = new IdentityDomain(parts.core.newDomainId(), this, operations);
-    this.blocked = new BlockedDomain(parts.core.newDomainId(), this, operations);
-    this.releaseDomain = this.blocked;
+    if (parts.version.blockedDomain) {
+      this.blocked = new BlockedDomain(parts.core.newDomainId(), this, operations);
+      this.releaseDomain = this.blocked;
+    }
   }
 
   /** `dev_iommu_priv_get()`. @throws KernelError ENODEV for a device that was not probed */
@@ -117,7 +123,7 @@ export class IntelIommuDriver implements IommuDriver {
   }
 
   *releaseDevice(device: Device): Op<void> {
-    yield* releaseDevice(this.infoOf(device), this.#ats);
+    yield* releaseDevice(this.infoOf(device), this.#ats, this.#attachments, this.#parts.version);
     this.#infos.delete(device);
   }
 
@@ -164,7 +170,8 @@ export class IntelIommuDriver implements IommuDriver {
       attachPaging: this.#attachments.attachPaging.bind(this.#attachments),
       setPagingPasid: this.#pasids.setPagingPasid.bind(this.#pasids),
     };
-    return new PagingDomain(this.#core.newDomainId(), request.type, this, operations, unit, shape);
+    const { batches } = this.#parts.version;
+    return new PagingDomain(this.#core.newDomainId(), request.type, this, operations, unit, shape, batches);
   }
 
   /** Source: Linux 6.12 `intel_iommu_remove_dev_pasid()`. */
@@ -205,6 +212,11 @@ export class IntelIommuDriver implements IommuDriver {
       this.#pasids.checkSva(this.infoOf(device), true);
     }
     return new SvaDomain(this.#core.newDomainId(), this, this.#pasids, process);
+  }
+
+  /** Source: Linux 6.1 `device_is_rmrr_locked()`. */
+  #hasLockedRegion(device: Device): boolean {
+    return this.reservedRegions(device).some(({ type }) => type === "direct");
   }
 
   believesAtsEnabled(device: Device): boolean {

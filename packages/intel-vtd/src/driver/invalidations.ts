@@ -4,6 +4,7 @@ import {
   GRANULARITY_DOMAIN,
   GRANULARITY_GLOBAL,
   GRANULARITY_SELECTIVE,
+  PC_DOMAIN,
   PC_GLOBAL,
   PC_PASID,
   contextCacheInvalidation,
@@ -31,6 +32,11 @@ export function* flushContextOfDevice(unit: ServedUnit, domainId: number, rid: n
 /** Everything of the PASID cache. */
 export function* flushPasidsGlobal(unit: ServedUnit): Op<void> {
   yield* unit.queue.submit([pasidCacheInvalidation(PC_GLOBAL, 0, 0)]);
+}
+
+/** All PASIDs of a domain ID in the PASID cache. */
+export function* flushPasidsOfDomain(unit: ServedUnit, domainId: number): Op<void> {
+  yield* unit.queue.submit([pasidCacheInvalidation(PC_DOMAIN, domainId, 0)]);
 }
 
 /** One PASID of a domain ID in the PASID cache. */

@@ -37,14 +37,16 @@ export function* mapContext(info: DeviceInfo, domain: PagingDomain): Op<void> {
  * Lets each requester ID of a function pass.
  *
  * Source: Linux 7.2 `device_setup_pass_through()`, `context_setup_pass_through()`.
+ *
+ * @param domainId in 6.1 the identity domain has an ID of its own
  */
-export function* passThroughContext(info: DeviceInfo): Op<void> {
+export function* passThroughContext(info: DeviceInfo, domainId: number = FLPT_DEFAULT_DID): Op<void> {
   for (const { rid } of pciForEachDmaAlias(info.dev)) {
     yield* installOne(info.unit, rid, {
       translationType: TT_PASS_THROUGH,
       pageTable: 0,
       addressWidth: info.unit.iommu.msagaw,
-      domainId: FLPT_DEFAULT_DID,
+      domainId,
     });
   }
 }

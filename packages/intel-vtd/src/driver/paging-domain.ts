@@ -1,10 +1,22 @@
 import type { Device, Domain, DomainType, IommuDriver, Op, Trace } from "@iommu-lab/core";
 import { PageTable, preempt } from "@iommu-lab/core";
-import { alignedRange } from "../layout/address-range.ts";
+import { ALL_PAGES_ORDER, alignedRange } from "../layout/address-range.ts";
 import { CacheTags } from "./cache-tags.ts";
 import type { DeviceInfo } from "./device-info.ts";
 import type { PagingTable } from "./paging-table.ts";
 import type { ServedUnit } from "./served-unit.ts";
+
+/** How the driver changes what is on a RID. */
+export interface RidOperations {
+  /** `intel_iommu_attach_device()`. */
+  attachPaging(domain: PagingDomain, device: Device): Op<void>;
+  /** `identity_domain_attach_dev()`. */
+  attachIdentity(device: Device): Op<void>;
+  /** `blocking_domain_attach_dev()`. */
+  attachBlocked(device: Device): Op<void>;
+  /** What release does beyond the release domain. */
+  release(info: DeviceInfo): Op<void>;
+}
 
 /** How the driver attaches paging domains. */
 export interface PagingOperations {
@@ -44,6 +56,7 @@ export class PagingDomain implements Domain {
     operations: PagingOperations,
     unit: ServedUnit,
     shape: PagingTable,
+    batched: boolean,
   ) {
     const { memory, trace, caps } = unit.iommu;
     this.id = id;
@@ -53,7 +66,7 @@ export class PagingDomain implements Domain {
     this.#operations = operations;
     this.#trace = trace;
     this.#table = new PageTable(memory, shape.format, driver.name, `page table of domain ${id}`);
-    this.tags = new CacheTags(`domain ${id}`, shape.stage === "first");
+    this.tags = new CacheTags(`domain ${id}`, shape.stage === "first", batched);
     this.#syncOnMap = caps.rwbf || (shape.stage === "second" && caps.cm);
   }
 
@@ -96,6 +109,11 @@ export class PagingDomain implements Domain {
       yield* this.tags.flushRange(alignedRange(page, page + count - 1), true);
     }
     return removed;
+  }
+
+  /** Source: Linux 6.12 `intel_flush_iotlb_all()`, `cache_tag_flush_all()`. */
+  flushAll(): Op<void> {
+    return this.tags.flushRange({ page: 0, order: ALL_PAGES_ORDER }, false);
   }
 
   lookup(page: number): number | undefined {

@@ -27,8 +27,9 @@ import type { PasidTable } from "./pasid-table.ts";
  * Source: Linux 7.2 `intel_pasid_tear_down_entry()`.
  *
  * @param pasid 0 = requests without PASID
+ * @param deviceTlb whether the device-TLB is flushed while ATS is on; 6.1 does not in caching mode
  */
-export function* tearDownPasidEntry(info: DeviceInfo, pasid: number): Op<void> {
+export function* tearDownPasidEntry(info: DeviceInfo, pasid: number, deviceTlb: boolean = true): Op<void> {
   const { unit } = info;
   const { lock } = unit.iommu;
   const place = yield* tableOf(info).entry(pasid);
@@ -46,7 +47,9 @@ export function* tearDownPasidEntry(info: DeviceInfo, pasid: number): Op<void> {
   } else {
     yield* flushIotlbDomain(unit, domainId);
   }
-  yield* flushDeviceTlb(info, pasid);
+  if (deviceTlb) {
+    yield* flushDeviceTlb(info, pasid);
+  }
   yield* unit.tables.zero(place);
   yield* drainPageRequests(info, pasid);
 }
@@ -117,9 +120,10 @@ export function* setUpSecondStage(info: DeviceInfo, pasid: number, stage: Second
  *
  * Source: Linux 7.2 `intel_pasid_setup_pass_through()`, `pasid_pte_config_pass_through()`.
  *
+ * @param supervisorEnable SRE, which 6.1 sets where the unit has it
  * @throws KernelError EBUSY where something is present
  */
-export function* setUpPassThrough(info: DeviceInfo, pasid: number): Op<void> {
+export function* setUpPassThrough(info: DeviceInfo, pasid: number, supervisorEnable: boolean = false): Op<void> {
   const { caps, agaw } = info.unit.iommu;
   yield* install(info, pasid, {
     ...EMPTY_PASID_ENTRY,
@@ -128,6 +132,7 @@ export function* setUpPassThrough(info: DeviceInfo, pasid: number): Op<void> {
     translationType: PGTT_PASS_THROUGH,
     domainId: FLPT_DEFAULT_DID,
     pageWalkSnoop: caps.smpwcs,
+    supervisorEnable,
   });
 }
 

@@ -18,6 +18,7 @@ import { atsSupport } from "./ats-firmware.ts";
 import { DeviceInfo } from "./device-info.ts";
 import { PasidTable } from "./pasid-table.ts";
 import { setUpScalableContext, tearDownScalableContext } from "./scalable-context.ts";
+import type { RidOperations } from "./paging-domain.ts";
 import type { ServedUnit } from "./served-unit.ts";
 import type { VtdVersion } from "./version.ts";
 
@@ -54,13 +55,15 @@ export function* probeDevice(
     const { prs, pds } = iommu.caps;
     info.priSupported = info.atsSupported && prs && pds && pciPriSupported(dev);
   }
-  if (pciAtsSupported(dev)) {
+  if (pciAtsSupported(dev) && version.context === "probe") {
     yield* ignoringErrno(pciPrepareAts(dev, PAGE_SHIFT));
   }
   if (iommu.scalable) {
     const maxPasid = info.pasidSupported ? Math.min(pciMaxPasids(dev), 2 ** iommu.caps.pasidBits) : 0;
     info.pasidTable = new PasidTable(iommu, unit.tables, dev.rid, maxPasid);
-    yield* setUpScalableContext(info, version.pageRequests === "finalize" && info.priSupported);
+    if (version.context === "probe") {
+      yield* setUpScalableContext(info, version.pageRequests === "finalize" && info.priSupported);
+    }
   }
   if (version.pasidEnable === "probe") {
     yield* enablePasid(info);
@@ -90,13 +93,14 @@ export function* finalizeDevice(info: DeviceInfo, ats: AtsControl, version: VtdV
  *
  * Source: Linux 7.2 `intel_iommu_release_device()`.
  */
-export function* releaseDevice(info: DeviceInfo, ats: AtsControl): Op<void> {
+export function* releaseDevice(info: DeviceInfo, ats: AtsControl, rid: RidOperations, version: VtdVersion): Op<void> {
+  yield* rid.release(info);
   yield* ats.release(info);
   if (info.pasidEnabled) {
     yield* pciDisablePasid(info.dev);
     info.pasidEnabled = false;
   }
-  if (info.unit.iommu.scalable) {
+  if (info.unit.iommu.scalable && version.context === "probe") {
     yield* tearDownScalableContext(info);
   }
   info.pasidTable?.free();

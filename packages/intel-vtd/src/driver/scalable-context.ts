@@ -3,7 +3,7 @@ import { pciForEachDmaAlias } from "@iommu-lab/pci";
 import { KernelError } from "@iommu-lab/core";
 import { decodeScalableContext, encodeScalableContext } from "../layout/scalable-context-entry.ts";
 import type { DeviceInfo } from "./device-info.ts";
-import { flushClearedContext, flushContextOfDevice, flushIotlbDomain } from "./invalidations.ts";
+import { flushClearedContext, flushContextOfDevice, flushIotlbDomain, flushPasidsOfDomain } from "./invalidations.ts";
 
 /** The requester IDs that are the function's own: bridges above it have context entries of their own. */
 function ownIds(info: DeviceInfo): number[] {
@@ -16,9 +16,12 @@ function ownIds(info: DeviceInfo): number[] {
  * Writes the scalable context entry at probe: PASID directory, and what the function may do (DTE, PASIDE, PRE). PASID
  * entries are empty still, so nothing is reachable.
  *
- * Source: Linux 7.2 `intel_pasid_setup_sm_context()`, `context_entry_set_pasid_table()`.
+ * Source: Linux 7.2 `intel_pasid_setup_sm_context()`, `context_entry_set_pasid_table()`; Linux 6.1
+ * `domain_context_mapping_one()`, where it comes after the first PASID entry.
+ *
+ * @param domainId whose IOTLB entries a unit in caching mode may hold
  */
-export function* setUpScalableContext(info: DeviceInfo, pageRequestEnable: boolean): Op<void> {
+export function* setUpScalableContext(info: DeviceInfo, pageRequestEnable: boolean, domainId: number = 0): Op<void> {
   const { unit, pasidTable } = info;
   if (pasidTable === undefined) {
     return;
@@ -48,7 +51,7 @@ export function* setUpScalableContext(info: DeviceInfo, pageRequestEnable: boole
     unit.iommu.lock.release();
     if (unit.iommu.caps.cm) {
       yield* flushContextOfDevice(unit, 0, rid);
-      yield* flushIotlbDomain(unit, 0);
+      yield* flushIotlbDomain(unit, domainId);
     }
   }
 }
@@ -90,6 +93,29 @@ export function* tearDownScalableContext(info: DeviceInfo): Op<void> {
     yield* unit.tables.clearPresent(place);
     unit.iommu.lock.release();
     yield* flushClearedContext(info, 0, rid);
+    yield* unit.tables.zero(place);
+  }
+}
+
+/**
+ * Takes the scalable context entry away as 6.1 does: present bit, context cache, all PASIDs and IOTLB entries of the
+ * domain, the rest.
+ *
+ * Source: Linux 6.1 `domain_context_clear_one()`.
+ */
+export function* clearScalableContext61(info: DeviceInfo, domainId: number): Op<void> {
+  const { unit } = info;
+  for (const { rid } of pciForEachDmaAlias(info.dev)) {
+    const place = unit.contexts.find(rid);
+    if (place === undefined) {
+      continue;
+    }
+    yield unit.iommu.lock.exclusive;
+    yield* unit.tables.clearPresent(place);
+    unit.iommu.lock.release();
+    yield* flushContextOfDevice(unit, domainId, rid);
+    yield* flushPasidsOfDomain(unit, domainId);
+    yield* flushIotlbDomain(unit, domainId);
     yield* unit.tables.zero(place);
   }
 }

@@ -5,16 +5,24 @@ import { vtdLegacyWithPaging, vtdScalableAtProbe, vtdWithAnyDomain } from "../po
 export interface VtdVersion {
   /**
    * When ATS Enable moves in scalable mode: once after the first attach and at release (7.2), or off before and on after
-   * every change of the RID's entry (6.12). With the latter legacy mode clears Enable before it clears the entry too.
+   * every change of the RID's entry (6.12, 6.1). With the latter legacy mode clears Enable before it clears the entry too.
    */
   readonly ats: "finalize" | "each-attach";
   /** When PASID Enable is set. */
-  readonly pasidEnable: "probe" | "finalize";
+  readonly pasidEnable: "probe" | "finalize" | "attach";
+  /** When the scalable context entry is written, and whether the STU is prepared: at probe, or with the first attach (6.1). */
+  readonly context: "probe" | "attach";
+  /** There is a static BLOCKED domain; without it the core blocks with an empty paging domain. */
+  readonly blockedDomain: boolean;
+  /** Flushes of one change share a wait. */
+  readonly batches: boolean;
+  /** A device that is gone ends the repetition of a timed-out invalidation. */
+  readonly givesUpOnGoneDevice: boolean;
   /**
-   * Who turns page requests on: the driver after the first attach, with PRE in the context entry since probe, or a device
-   * driver through `iommu_dev_enable_feature()`, which then sets both.
+   * Who turns page requests on: the driver after the first attach, with PRE in the context entry since probe; a device
+   * driver through `iommu_dev_enable_feature()`, which then sets both; or each attach, with PRE in the entry (6.1).
    */
-  readonly pageRequests: "finalize" | "feature";
+  readonly pageRequests: "finalize" | "feature" | "attach";
   /** When ATS is wanted, as shipped. */
   readonly policies: { readonly legacy: AtsPolicy; readonly scalable: AtsPolicy };
   /** A removed PASID's caches are forgotten before its entry is torn down. */
@@ -25,6 +33,10 @@ export interface VtdVersion {
 const linux72: VtdVersion = {
   ats: "finalize",
   pasidEnable: "finalize",
+  context: "probe",
+  blockedDomain: true,
+  batches: true,
+  givesUpOnGoneDevice: true,
   pageRequests: "finalize",
   policies: { legacy: vtdLegacyWithPaging, scalable: vtdScalableAtProbe },
   forgetFirst: false,
@@ -34,10 +46,31 @@ const linux72: VtdVersion = {
 const linux612: VtdVersion = {
   ats: "each-attach",
   pasidEnable: "probe",
+  context: "probe",
+  blockedDomain: true,
+  batches: true,
+  givesUpOnGoneDevice: true,
   pageRequests: "feature",
   policies: { legacy: vtdLegacyWithPaging, scalable: vtdWithAnyDomain },
   forgetFirst: true,
 };
 
+/** Linux 6.1: `domain_add_dev_info()`, `device_block_translation()`, `iommu_flush_iotlb_psi()`, `qi_check_fault()`. */
+const linux61: VtdVersion = {
+  ats: "each-attach",
+  pasidEnable: "attach",
+  context: "attach",
+  blockedDomain: false,
+  batches: false,
+  givesUpOnGoneDevice: false,
+  pageRequests: "attach",
+  policies: { legacy: vtdLegacyWithPaging, scalable: vtdWithAnyDomain },
+  forgetFirst: true,
+};
+
 /** By kernel. */
-export const vtdVersions: Readonly<Record<string, VtdVersion>> = { "linux-6.12": linux612, "linux-7.2": linux72 };
+export const vtdVersions: Readonly<Record<string, VtdVersion>> = {
+  "linux-6.1": linux61,
+  "linux-6.12": linux612,
+  "linux-7.2": linux72,
+};
