@@ -3,6 +3,7 @@ import { InputError } from "@iommu-lab/core";
 import { Command, CommanderError } from "commander";
 import { addCompare } from "./compare-command.ts";
 import { addDecode } from "./decode-command.ts";
+import { addGroups } from "./groups-command.ts";
 import { addInspect } from "./inspect-command.ts";
 import { addList } from "./list-command.ts";
 
@@ -23,6 +24,7 @@ export function runCommand(argv: readonly string[]): number {
     .addHelpText("after", "\nExamples:\n  iommu-lab compare ats-lifecycle\n  iommu-lab inspect lspci.txt");
   addCompare(program);
   addDecode(program);
+  addGroups(program);
   addInspect(program);
   addList(program);
   for (const command of program.commands) {

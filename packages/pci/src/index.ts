@@ -154,6 +154,7 @@ export {
   type DescribedFunction,
   type MachineDescription,
 } from "./import/machine-description.ts";
+export { parseMachineJson } from "./import/machine-json.ts";
 export {
   type AcsSummary,
   type AriSummary,
@@ -200,6 +201,7 @@ export {
   type GroupingOptions,
   explainGroups,
 } from "./linux/explain-groups.ts";
+export { type GroupChange, groupChanges } from "./linux/group-changes.ts";
 export { type GroupReason } from "./linux/group-reason.ts";
 export { type GroupDecision, type GroupSearch, findPciGroup, pciDeviceGroup } from "./linux/group.ts";
 export { machineFacts } from "./linux/machine-facts.ts";
@@ -232,6 +234,7 @@ export { type ResetObserver, type ResetPoint } from "./linux/reset-context.ts";
 export { type ResetMethodName, type ResetRules, resetRules } from "./linux/reset-rules.ts";
 export { PciResets, type PciResetsInit, pciResetSupported } from "./linux/resets.ts";
 export { pciRestoreState, pciSaveState } from "./linux/save-restore.ts";
+export { type IsolationStep, type WayToIsolation, wayToIsolation } from "./linux/way-to-isolation.ts";
 export { FABRIC, PCI_BUS, type PciPluginOptions, TOPOLOGY, pci } from "./plugin.ts";
 export { Dpc, type DpcListener, type DpcNotification, type DpcTrigger } from "./reset/dpc.ts";
 export { type BelowPort, type LinkHold, type LinkState, PortLink } from "./reset/port-link.ts";

@@ -3,6 +3,7 @@ import type { MachineFunction } from "../topology/machine-function.ts";
 import { machineName } from "../topology/machine-function.ts";
 import { type MachineTree, type MachineWarning, machineTree } from "../topology/machine-tree.ts";
 import { pciEnableAcs } from "./acs-enable.ts";
+import { isPchPort } from "./acs-quirks.ts";
 import { pciForEachDmaAlias } from "./dma-alias.ts";
 import { type GroupDecision, findPciGroup } from "./group.ts";
 import { type GroupReason, reasonOf } from "./group-reason.ts";
@@ -148,7 +149,7 @@ class Grouping {
       kernel: this.#kernel,
       groups: this.#groups,
       withoutGroup: this.#withoutGroup,
-      warnings: [...this.#tree.warnings, ...warnings],
+      warnings: [...this.#tree.warnings, ...warnings, ...this.#unknowns(devices)],
     };
   }
 
@@ -163,6 +164,24 @@ class Grouping {
     } else {
       this.#withoutGroup.push({ function: dev.name, reason: refused });
     }
+  }
+
+  /** What the data do not tell although a rule of the kernel asks for it. */
+  #unknowns(devices: readonly PciDev[]): readonly MachineWarning[] {
+    const unknown = new Map(
+      this.#tree.segments.flatMap(({ functions }) => functions.map((one) => [one.name, one.unknown] as const)),
+    );
+    return devices.flatMap((dev) => {
+      const texts: string[] = [];
+      const isJudged = dev.pcieCap !== 0 && (dev.multifunction || dev.headerType !== 0);
+      if (isJudged && unknown.get(dev.name)?.some((what) => what === "vendor" || what === "device") === true) {
+        texts.push("its ids are not known, so a quirk of the kernel for it may be missed");
+      }
+      if (isPchPort(dev) && !dev.acsByQuirk && this.#options.facts?.pchPeerDecodeOff === undefined) {
+        texts.push("whether its PCH's peer decodes are off is not known: taken as not isolated");
+      }
+      return texts.map((text) => ({ bdf: dev.name, text }));
+    });
   }
 
   /** Why the driver's `probe_device` refuses a function; undefined = it does not. */
