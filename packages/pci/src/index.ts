@@ -147,6 +147,10 @@ export {
   type SubsystemIds,
   inspectFunction,
 } from "./import/inspect-function.ts";
+export { type DescribedConfig, describedConfig } from "./import/described-config.ts";
+export { type ExportedFunction, formatLspciDump } from "./import/lspci-export.ts";
+export { type SysfsConfig, parseSysfsConfig } from "./import/sysfs-config.ts";
+export { type LspciVerbose, parseLspciVerbose } from "./import/lspci-verbose.ts";
 export { type DumpFunction, type LspciDump, parseLspciDump } from "./import/lspci-dump.ts";
 export {
   type DescribedCapability,

@@ -92,3 +92,23 @@ export function capabilityName(entry: Pick<CapabilityEntry, "id" | "extended">):
     known ?? `${entry.extended ? "Extended Capability" : "Capability"} ID 0x${entry.id.toString(16).padStart(2, "0")}`
   );
 }
+
+/**
+ * The id of a capability that `lspci` names, with or without details behind the name; undefined where no capability has
+ * that name.
+ */
+export function capabilityId(name: string, isExtended: boolean): number | undefined {
+  const number = /^(?:Extended )?Capability ID 0x([\da-f]{1,4})\b/i.exec(name)?.[1];
+  if (number !== undefined) {
+    return Number.parseInt(number, 16);
+  }
+  const names = isExtended ? extended : standard;
+  let best = -1;
+  for (const [id, known] of names.entries()) {
+    // The longest name that fits: "Root Complex Link" begins like "Root Complex Link Declaration" would.
+    if (known !== undefined && name.startsWith(known) && known.length > (names[best]?.length ?? 0)) {
+      best = id;
+    }
+  }
+  return best < 0 ? undefined : best;
+}

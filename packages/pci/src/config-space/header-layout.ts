@@ -120,7 +120,27 @@ export const TYPE1_HEADER: CapabilityLayout = {
   ],
 };
 
-/** A header of another type (2 is CardBus, 0x7f a function that does not answer): only what all types share. */
+/** Header of a CardBus bridge (PC Card Standard 8, §4.5.3.1), without its windows. */
+const TYPE2_HEADER: CapabilityLayout = {
+  registers: [
+    ...common,
+    whole("bar0", 0x10, 4, "RO", "base address of the socket registers; writable where in use"),
+    whole("capabilitiesPointer", 0x14, 1, "RO", "where the capability list starts"),
+    whole("primaryBus", 0x18, 1, "RW", "the bus it is on"),
+    whole("secondaryBus", 0x19, 1, "RW", "the CardBus right below"),
+    whole("subordinateBus", 0x1a, 1, "RW", "the highest bus below"),
+    whole("secondaryLatencyTimer", 0x1b, 1, "RW", "of the CardBus"),
+    register("bridgeControl", 0x3e, 2, [
+      bit("parityErrorResponse", 0, "RW", "reports parity errors from below"),
+      bit("serrEnable", 1, "RW", "passes errors from below upwards"),
+      bit("isaEnable", 2, "RW", "leaves out what ISA decodes"),
+      bit("vgaEnable", 3, "RW", "passes VGA addresses down"),
+      bit("secondaryBusReset", 6, "RW", "resets everything below"),
+    ]),
+  ],
+};
+
+/** A header of another type (0x7f is a function that does not answer): only what all types share. */
 const OTHER_HEADER: CapabilityLayout = { registers: common };
 
 /** The layout of a header, by bits 6:0 of the Header Type register. */
@@ -128,7 +148,10 @@ export function headerLayout(headerType: number): CapabilityLayout {
   if (headerType === 0) {
     return TYPE0_HEADER;
   }
-  return headerType === 1 ? TYPE1_HEADER : OTHER_HEADER;
+  if (headerType === 1) {
+    return TYPE1_HEADER;
+  }
+  return headerType === 2 ? TYPE2_HEADER : OTHER_HEADER;
 }
 
 /** Where a header of this type has base address registers, and its expansion ROM register. */
@@ -136,7 +159,10 @@ export function baseAddressOffsets(headerType: number): { bars: readonly number[
   if (headerType === 0) {
     return { bars: [0x10, 0x14, 0x18, 0x1c, 0x20, 0x24], rom: 0x30 };
   }
-  return headerType === 1 ? { bars: [0x10, 0x14], rom: 0x38 } : { bars: [], rom: 0 };
+  if (headerType === 1) {
+    return { bars: [0x10, 0x14], rom: 0x38 };
+  }
+  return { bars: headerType === 2 ? [0x10] : [], rom: 0 };
 }
 
 /**

@@ -1,4 +1,6 @@
 import { InputError } from "@iommu-lab/core";
+import { expectInputSize } from "./input-size.ts";
+import { Warnings } from "./warnings.ts";
 
 /** One function of a dump. */
 export interface DumpFunction {
@@ -22,7 +24,6 @@ export interface LspciDump {
 
 const MAX_BYTES = 4096;
 const BYTES_PER_LINE = 16;
-const MAX_WARNINGS = 20;
 const HEADER = /^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.([0-9a-f])(?:\s+(\S.*))?\s*$/i;
 const HEX_LINE = /^([0-9a-f]{2,8}):(?:\s+(\S.*))?\s*$/i;
 const BYTE = /^[0-9a-f]{2}$/i;
@@ -34,9 +35,11 @@ const BYTE = /^[0-9a-f]{2}$/i;
  *
  * @param fileName - named in errors
  * @throws InputError with the line number for bad digits, bytes that do not follow each other, a function that comes
- *   twice, bytes that belong to no function, more than 4096 bytes, and for a text without any function
+ *   twice, bytes that belong to no function, more than 4096 bytes, for a text without any function, and for more than
+ *   64 MiB
  */
 export function parseLspciDump(text: string, fileName?: string): LspciDump {
+  expectInputSize("the dump", text.length, fileName);
   const reader = new DumpReader(fileName);
   let line = 0;
   // A byte order mark is no part of the text.
@@ -51,6 +54,18 @@ export function parseLspciDump(text: string, fileName?: string): LspciDump {
   return reader.finish();
 }
 
+/** `dddd:bb:dd.f` in lower case from its parts, all hexadecimal; undefined where there can be no such function. */
+export function functionAddress(
+  domain: string | undefined,
+  bus: string,
+  device: string,
+  fn: string,
+): string | undefined {
+  return Number.parseInt(device, 16) > 0x1f || Number.parseInt(fn, 16) > 7
+    ? undefined
+    : `${domain ?? "0000"}:${bus}:${device}.${fn}`.toLowerCase();
+}
+
 interface OpenFunction {
   readonly bdf: string;
   readonly header: string | undefined;
@@ -62,8 +77,7 @@ class DumpReader {
   readonly #file: string | undefined;
   readonly #functions: DumpFunction[] = [];
   readonly #lines = new Map<string, number>();
-  readonly #warnings: string[] = [];
-  #moreWarnings = 0;
+  readonly #warnings = new Warnings();
   #open: OpenFunction | undefined;
 
   constructor(file: string | undefined) {
@@ -84,7 +98,7 @@ class DumpReader {
     if (text.trim() === "") {
       this.#close();
     } else if (this.#open !== undefined && !/^\s/.test(text)) {
-      this.#warn(line, `passed over: neither a function nor bytes: ${JSON.stringify(text.slice(0, 40))}`);
+      this.#warnings.add(line, `passed over: neither a function nor bytes: ${JSON.stringify(text.slice(0, 40))}`);
     }
   }
 
@@ -96,19 +110,16 @@ class DumpReader {
         "no function with bytes found, expected the text of lspci -xxxx: a line such as 00:1f.3 and then lines such as 00: 86 80 …",
       );
     }
-    if (this.#moreWarnings > 0) {
-      this.#warnings.push(`… and ${this.#moreWarnings} more warnings`);
-    }
-    return { functions: this.#functions, warnings: this.#warnings };
+    return { functions: this.#functions, warnings: this.#warnings.list() };
   }
 
   #startFunction(header: RegExpExecArray, line: number): void {
     this.#close();
-    const [, domain = "0000", bus = "", device = "", fn = "", description] = header;
-    if (Number.parseInt(device, 16) > 0x1f || Number.parseInt(fn, 16) > 7) {
+    const [, domain, bus = "", device = "", fn = "", description] = header;
+    const bdf = functionAddress(domain, bus, device, fn);
+    if (bdf === undefined) {
       throw this.#error(line, `${bus}:${device}.${fn} is no function: device 00 to 1f, function 0 to 7`);
     }
-    const bdf = `${domain}:${bus}:${device}.${fn}`.toLowerCase();
     const first = this.#lines.get(bdf);
     if (first !== undefined) {
       throw this.#error(line, `function ${bdf} comes a second time, first on line ${first}`);
@@ -155,22 +166,17 @@ class DumpReader {
     }
     const { bdf, header, line, bytes } = open;
     if (bytes.length === 0) {
-      this.#warn(line, `${bdf} has no bytes and is left out`);
+      this.#warnings.add(line, `${bdf} has no bytes and is left out`);
       return;
     }
     if (bytes.length !== 64 && bytes.length !== 256 && bytes.length !== MAX_BYTES) {
-      this.#warn(line, `${bdf} has ${bytes.length} bytes instead of 64, 256 or ${MAX_BYTES}: the dump seems cut off`);
+      this.#warnings.add(
+        line,
+        `${bdf} has ${bytes.length} bytes instead of 64, 256 or ${MAX_BYTES}: the dump seems cut off`,
+      );
     }
     const found = { bdf, bytes: Uint8Array.from(bytes), line };
     this.#functions.push(header === undefined ? found : { ...found, header });
-  }
-
-  #warn(line: number, what: string): void {
-    if (this.#warnings.length < MAX_WARNINGS) {
-      this.#warnings.push(`line ${line}: ${what}`);
-    } else {
-      this.#moreWarnings += 1;
-    }
   }
 
   #error(line: number | undefined, what: string): InputError {

@@ -1,3 +1,4 @@
+import type { DecodedFields } from "../config-space/decode-capability.ts";
 import type { BusNumbers, SubsystemIds } from "./inspect-function.ts";
 import type {
   AcsSummary,
@@ -18,6 +19,8 @@ export interface DescribedCapability {
   readonly name: string;
   /** Version of an extended capability. */
   readonly version?: number;
+  /** Register fields that the text tells, named as `inspect` names them. */
+  readonly fields?: DecodedFields;
 }
 
 /** The parts of Device Capabilities 2 that `lspci -vv` prints. */
@@ -65,6 +68,8 @@ export interface DescribedFunction {
   readonly path?: readonly string[];
   /** Header Type bits 6:0. */
   readonly headerType?: number;
+  /** Fields of the header that the text tells, named as the codecs `pci-header` and `pci-bridge-header` name them. */
+  readonly header?: DecodedFields;
   /** Header Type bit 7. Text does not print it. */
   readonly multiFunction?: boolean;
   /** Whether the text lists more than one function of the slot. */
