@@ -87,7 +87,6 @@ const standard: Readonly<Record<number, CapabilityRules>> = {
       { label: "AFStatus", flags: of("status", { TP: "transactionsPending" }) },
     ],
   },
-  0x14: { title: { values: [value(/NumEntries=(\d+)/, ["numEntries", "decimal"])] }, lines: [] },
 };
 
 /** What the text of a function says before its capabilities. */
