@@ -1,8 +1,9 @@
 import { smmuv3Layouts } from "@iommu-lab/arm-smmuv3";
 import { InputError, type LayoutCodec } from "@iommu-lab/core";
+import { cxlLayouts } from "@iommu-lab/cxl";
 
 /** Every layout that `decode` and `encode` know. */
-export const layouts: readonly LayoutCodec[] = [...smmuv3Layouts];
+export const layouts: readonly LayoutCodec[] = [...smmuv3Layouts, ...cxlLayouts];
 
 /**
  * The layout of a kind.
