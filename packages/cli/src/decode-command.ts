@@ -93,12 +93,14 @@ function pairs(bytes: Uint8Array): string[] {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"));
 }
 
-function asJson(kind: string, bytes: Uint8Array, { fields, meaning }: DecodedLayout): string {
+/** A decoded layout as a JSON document. */
+export function asJson(kind: string, bytes: Uint8Array, { fields, meaning }: DecodedLayout): string {
   const document = { schema: "iommu-lab/layout@1", kind, bytes: pairs(bytes).join(""), fields, meaning };
   return `${JSON.stringify(document, undefined, 2)}\n`;
 }
 
-function asText({ fields, meaning }: DecodedLayout): string {
+/** A decoded layout for people: a line per field, then what it means. */
+export function asText({ fields, meaning }: DecodedLayout): string {
   const lines = linesOf(fields, "");
   const width = Math.max(0, ...lines.map(([name]) => name.length));
   const table = lines.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join("");

@@ -1,7 +1,9 @@
 import { inspectFunction, parseLspciDump } from "@iommu-lab/pci";
 import { type Command, Option } from "commander";
 import pico from "picocolors";
-import { readText } from "./files.ts";
+import { asJson, asText } from "./decode-command.ts";
+import { readBytes } from "./files.ts";
+import { firmwareTable } from "./firmware-table.ts";
 import { formatInspection } from "./inspect-text.ts";
 import { colourful, emit } from "./output.ts";
 
@@ -14,17 +16,24 @@ interface InspectFlags {
 export function addInspect(program: Command): void {
   program
     .command("inspect")
-    .description("decode an lspci -xxxx dump: ids, capabilities, and what matters for ATS")
-    .argument("<file>", "output of lspci -xxxx (or -xxx, -x)")
+    .description("decode an lspci -xxxx dump or an ACPI table of firmware (CEDT, …)")
+    .argument("<file>", "output of lspci -xxxx (or -xxx, -x), or a file of /sys/firmware/acpi/tables")
     .addOption(new Option("-f, --format <format>", "output format").choices(["table", "json"]).default("table"))
     .option("-o, --output <file>", "write to a file")
     .addHelpText(
       "after",
-      "\nExamples:\n  lspci -xxxx > lspci.txt && iommu-lab inspect lspci.txt\n  iommu-lab inspect lspci.txt --format json",
+      "\nExamples:\n  lspci -xxxx > lspci.txt && iommu-lab inspect lspci.txt\n  iommu-lab inspect lspci.txt --format json\n  iommu-lab inspect /sys/firmware/acpi/tables/CEDT",
     )
     .action((file: string, flags: InspectFlags) => {
-      const dump = parseLspciDump(readText(file), file);
-      const functions = dump.functions.map(({ bdf, bytes }) => inspectFunction(bdf, bytes));
+      const bytes = readBytes(file);
+      const table = firmwareTable(bytes, file);
+      if (table !== undefined) {
+        const decoded = table.decode(bytes, file);
+        emit(flags.format === "json" ? asJson(table.kind, bytes, decoded) : asText(decoded), flags.output);
+        return;
+      }
+      const dump = parseLspciDump(new TextDecoder().decode(bytes), file);
+      const functions = dump.functions.map((one) => inspectFunction(one.bdf, one.bytes));
       const { warnings } = dump;
       if (flags.format === "json") {
         const document = { schema: "iommu-lab/inspect@1", file, functions, warnings };

@@ -153,6 +153,23 @@ describe("inspect", () => {
     expect(document.functions[0]?.warnings.length).toBeGreaterThan(0);
   });
 
+  it("an ACPI table is known by its signature; one that no layout is for is told", () => {
+    expect(runCommand(["encode", "cedt", '{"structures":[{"type":"CHBS","uid":7,"cxlVersion":1,"size":65536}]}'])).toBe(
+      0,
+    );
+    const bytes = Uint8Array.from(out.trim().split(" "), (pair) => Number.parseInt(pair, 16));
+    const table = path.join(folder, "CEDT");
+    writeFileSync(table, bytes);
+    expect(runCommand(["inspect", table])).toBe(0);
+    expect(out).toContain("Host bridge with _UID 7");
+    out = "";
+    expect(runCommand(["inspect", table, "-f", "json"])).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ kind: "cedt", fields: { structures: [{ type: "CHBS", uid: 7 }] } });
+    writeFileSync(table, bytes.with(0, 0x58));
+    expect(runCommand(["inspect", table])).toBe(2);
+    expect(err).toContain("is an ACPI table XEDT; known ones: CEDT");
+  });
+
   const dumps = existsSync(dataFolder) ? readdirSync(path.join(dataFolder, "config-space")) : [];
   it.skipIf(dumps.length === 0).each(dumps.length === 0 ? ["(no data)"] : dumps)("reads %s for people", (name) => {
     expect(runCommand(["inspect", path.join(dataFolder, "config-space", name)])).toBe(0);

@@ -211,7 +211,9 @@ describe.skipIf(!existsSync(dumps))(`tables of machines (${dumps})`, () => {
       const length = Number.parseInt(lines.find(({ name }) => name === "Length")?.value ?? "0", 16);
       expect(lines[0]?.offset).toBe(at);
       for (const { name, value, offset, length: size } of lines) {
-        const known = NAMES[JSON.stringify(own["type"]).replaceAll('"', "")]?.find((one) => one.startsWith(`${name}:`))?.split(":")[1];
+        const known = NAMES[JSON.stringify(own["type"]).replaceAll('"', "")]
+          ?.find((one) => one.startsWith(`${name}:`))
+          ?.split(":")[1];
         // iasl goes on past the end of a structure that is too short for what it announces.
         if (known !== undefined && offset + size <= at + length) {
           expect([name, own[known]]).toEqual([name, Number.parseInt(value, 16)]);
