@@ -167,7 +167,7 @@ describe("inspect", () => {
     expect(JSON.parse(out)).toMatchObject({ kind: "cedt", fields: { structures: [{ type: "CHBS", uid: 7 }] } });
     writeFileSync(table, bytes.with(0, 0x58));
     expect(runCommand(["inspect", table])).toBe(2);
-    expect(err).toContain("is an ACPI table XEDT; known ones: CEDT");
+    expect(err).toMatch(/is an ACPI table XEDT; known ones: .*CEDT/);
   });
 
   const dumps = existsSync(dataFolder) ? readdirSync(path.join(dataFolder, "config-space")) : [];
