@@ -3,7 +3,32 @@
  *
  * @packageDocumentation
  */
-export { type DeviceRange, type DeviceSetting, type UnityMap } from "./driver/firmware.ts";
+export {
+  type DeviceAlias,
+  type DeviceRange,
+  type DeviceSetting,
+  type FirmwareDescription,
+  type UnitDescription,
+  type UnityMap,
+} from "./firmware/description.ts";
+export { IVHD_ENTRY, type IvhdEntry, type IvhdEntryBase } from "./firmware/ivhd-entry.ts";
+export { type IvrsBlockFields, type IvrsFields, encodeIvrs } from "./firmware/ivrs-encode.ts";
+export {
+  type IvhdBlock,
+  type IvmdBlock,
+  type IvrsBlock,
+  type IvrsBlockBase,
+  type IvrsTable,
+  type UnknownBlock,
+  decodeIvrs,
+} from "./firmware/ivrs.ts";
+export {
+  type AcpiDevice,
+  type LinuxIvrs,
+  type SpecialDevice,
+  linuxIvrs,
+  targetIvhdType,
+} from "./firmware/linux-view.ts";
 export { AmdIommu, type AmdIommuOptions, type AmdIommuPorts } from "./hardware/amd-iommu.ts";
 export { type CachePolicies, type CachePolicy } from "./hardware/cache-policy.ts";
 export { type OpenPoints, defaultOpenPoints } from "./hardware/open-points.ts";

@@ -17,10 +17,15 @@ import { FABRIC, TOPOLOGY } from "@iommu-lab/pci";
 import { parseCommandLine } from "./driver/command-line.ts";
 import { AmdIommuDriver } from "./driver/driver.ts";
 import { EventThread } from "./driver/event-thread.ts";
-import type { DeviceRange, DeviceSetting, UnitDescription, UnityMap } from "./driver/firmware.ts";
-import { inRange } from "./driver/firmware.ts";
 import { initUnits } from "./driver/init.ts";
 import { DriverState } from "./driver/state.ts";
+import type { DeviceAlias, DeviceRange, DeviceSetting, FirmwareDescription, UnityMap } from "./firmware/description.ts";
+import { inRange } from "./firmware/description.ts";
+import type { MachineToDescribe } from "./firmware/ivrs-build.ts";
+import { buildIvrs } from "./firmware/ivrs-build.ts";
+import { encodeIvrs } from "./firmware/ivrs-encode.ts";
+import { decodeIvrs } from "./firmware/ivrs.ts";
+import { linuxIvrs } from "./firmware/linux-view.ts";
 import { AmdIommu } from "./hardware/amd-iommu.ts";
 import type { CachePolicies, CachePolicy } from "./hardware/cache-policy.ts";
 import type { OpenPoints } from "./hardware/open-points.ts";
@@ -34,6 +39,8 @@ import { amdWithAnyTranslation } from "./policy.ts";
 export const AMD_IOMMUS: Token<readonly AmdIommu[]> = token("amd-vi.units");
 /** Name of the kernel profile's slot that replaces the ATS policy. */
 export const AMD_ATS_SLOT = "ats:amd-vi";
+/** Where firmware has put the IVRS. */
+const IVRS: Token<{ readonly address: number; readonly length: number }> = token("amd-vi.ivrs");
 
 /** What a machine with AMD-Vi has. Features by name count only without `efr`. */
 export interface AmdViOptions extends FeatureOptions {
@@ -59,16 +66,25 @@ export interface AmdViOptions extends FeatureOptions {
   readonly unityMaps?: readonly UnityMap[];
   /** Setting bytes of IVHD device entries. */
   readonly settings?: readonly DeviceSetting[];
+  /** Devices whose requests carry another device's ID, as firmware knows them. */
+  readonly aliases?: readonly DeviceAlias[];
+  /**
+   * The firmware table as dumped, instead of one that tells of these options; that of the first unit counts. The wiring
+   * (`base`, `devices`) stays as the options say, right or wrong.
+   */
+  readonly ivrs?: Uint8Array;
   /** Which results the unit keeps; one policy for all caches or one for each. Default `keep-all`. */
   readonly caches?: CachePolicy | CachePolicies;
   /** Choices where sources disagree. */
   readonly open?: Partial<OpenPoints>;
 }
 
+const PAGE = 4096;
 const EVERY_DEVICE: readonly DeviceRange[] = [{ first: 0, last: 0xffff }];
 const DEFAULT_BASE = 0xfd200000;
 const DEFAULT_DEVICE = 0x0002;
 const DEFAULT_FLAGS = 0x30;
+const CAPABILITY_OFFSET = 0x40;
 const SUBORDINATE_BUS = 0x1a;
 
 /** One unit as silicon and as firmware sees it. */
@@ -122,6 +138,15 @@ export function amdvi(options: AmdViOptions = {}, ...more: readonly AmdViOptions
           host.get(AMD_IOMMUS);
         },
       });
+      host.provide(IVRS, () => placeIvrs(host, plans));
+      host.add(BOOT, {
+        name: "amd-vi firmware",
+        order: 110,
+        // oxlint-disable-next-line require-yield
+        *run() {
+          host.get(IVRS);
+        },
+      });
       host.add(BOOT, { name: "amd-iommu", order: 300, run: () => boot(host, plans) });
     },
   };
@@ -163,17 +188,54 @@ function lastDeviceId(host: PlatformHost): Rid {
   return (Math.max(0, ...own, ...below) << 8) | 0xff;
 }
 
-function describe({ options, base, efr, efr2, devices }: UnitPlan): UnitDescription {
-  const iotlbSup = options.iotlbSup ?? true;
-  const npCache = options.npCache ?? false;
+/** Writes the firmware table into memory. */
+function placeIvrs(host: PlatformHost, plans: readonly UnitPlan[]): { address: number; length: number } {
+  const memory = host.get(MEMORY);
+  const [first] = plans;
+  const bytes = first?.options.ivrs ?? encodeIvrs(buildIvrs(machineOf(host, plans)));
+  const address = memory.allocate(bytes.length, PAGE, "firmware", "IVRS");
+  memory.writeBytes(address, bytes);
+  return { address, length: bytes.length };
+}
+
+function machineOf(host: PlatformHost, plans: readonly UnitPlan[]): MachineToDescribe {
   return {
-    base,
-    deviceId: options.deviceId ?? DEFAULT_DEVICE,
-    flags: options.ivhdFlags ?? DEFAULT_FLAGS,
-    efr: { efr: options.ivhdEfr ?? efr, efr2 },
-    capability: CAP_EFR_SUP | (iotlbSup ? CAP_IOTLB_SUP : 0) | (npCache ? CAP_NP_CACHE : 0),
-    devices,
+    units: plans.map(({ options, base, efr, efr2, devices }) => ({
+      base,
+      deviceId: options.deviceId ?? DEFAULT_DEVICE,
+      flags: options.ivhdFlags ?? DEFAULT_FLAGS,
+      efr: options.ivhdEfr ?? efr,
+      efr2,
+      capabilityOffset: CAPABILITY_OFFSET,
+      devices,
+    })),
+    settings: plans.flatMap(({ options }) => options.settings ?? []),
+    aliases: plans.flatMap(({ options }) => options.aliases ?? []),
+    unityMaps: plans.flatMap(({ options }) => options.unityMaps ?? []),
+    lastDeviceId: lastDeviceId(host),
   };
+}
+
+/** Capability header of the unit with a device ID; 0 = there is none. */
+function capabilityOf(plans: readonly UnitPlan[], deviceId: Rid): number {
+  const found = plans.find(({ options }) => (options.deviceId ?? DEFAULT_DEVICE) === deviceId);
+  if (found === undefined) {
+    return 0;
+  }
+  const { iotlbSup = true, npCache = false } = found.options;
+  return CAP_EFR_SUP | (iotlbSup ? CAP_IOTLB_SUP : 0) | (npCache ? CAP_NP_CACHE : 0);
+}
+
+/** What the kernel reads in the firmware table; undefined = it does without IOMMU. */
+function readFirmware(host: PlatformHost, plans: readonly UnitPlan[]): FirmwareDescription | undefined {
+  const { address, length } = host.get(IVRS);
+  const table = decodeIvrs(host.get(MEMORY).readBytes(address, length), "IVRS");
+  const view = linuxIvrs(table, ({ deviceId }) => capabilityOf(plans, deviceId));
+  const trace = host.get(TRACE);
+  for (const what of [...table.warnings, view.refusal].filter((text) => text !== "" && trace.active)) {
+    trace.emit("warn", { where: "amd_iommu_detect", what: `IVRS: ${what}` });
+  }
+  return view.refusal === "" ? view : undefined;
 }
 
 function* boot(host: PlatformHost, plans: readonly UnitPlan[]): Op<void> {
@@ -181,19 +243,15 @@ function* boot(host: PlatformHost, plans: readonly UnitPlan[]): Op<void> {
   strategyOf(kernel, { "linux-7.2": true }, "amd-vi");
   const commandLine = parseCommandLine(kernel);
   const policy = atsPolicyOf(kernel);
-  if (commandLine.off) {
+  const firmware = commandLine.off ? undefined : readFirmware(host, plans);
+  if (firmware === undefined) {
     return;
   }
   const state = new DriverState({
     ports: { memory: host.get(MEMORY), mmio: host.get(MMIO), trace: host.get(TRACE) },
     core: host.get(IOMMU_CORE),
     commandLine,
-    firmware: {
-      units: plans.map((one) => describe(one)),
-      unityMaps: plans.flatMap(({ options }) => options.unityMaps ?? []),
-      settings: plans.flatMap(({ options }) => options.settings ?? []),
-      lastDeviceId: lastDeviceId(host),
-    },
+    firmware,
     policy,
   });
   yield* initUnits(state, () => new AmdIommuDriver(state));

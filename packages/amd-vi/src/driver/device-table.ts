@@ -6,7 +6,7 @@ import { DTE_BYTES, EMPTY_DTE, decodeDte, describeDte, encodeDte } from "../layo
 import type { DeviceTableEntry } from "../layout/device-table-entry.ts";
 import { ALL_PAGES } from "../layout/page-range.ts";
 import type { DeviceData } from "./device-data.ts";
-import type { FirmwareDescription } from "./firmware.ts";
+import type { FirmwareDescription } from "../firmware/description.ts";
 import { applySetting } from "./firmware.ts";
 import type { AmdUnit, DriverPorts } from "./unit.ts";
 

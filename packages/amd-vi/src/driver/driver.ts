@@ -14,7 +14,7 @@ import { KernelError, PROT_READ, PROT_WRITE, x86_64 } from "@iommu-lab/core";
 import { pciDev, pciDeviceGroup } from "@iommu-lab/pci";
 import { decideAts } from "./ats-decision.ts";
 import { BlockedDomain, IdentityDomain, PagingDomain, SvaDomain } from "./domains.ts";
-import { inRange } from "./firmware.ts";
+import { inRange } from "../firmware/description.ts";
 import { probeDevice } from "./probe.ts";
 import type { DriverState } from "./state.ts";
 

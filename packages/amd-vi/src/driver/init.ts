@@ -131,7 +131,7 @@ function* readFirmwareFeatures(state: DriverState): Op<void> {
 
 function takeFeatures(state: DriverState, features: Features): void {
   state.features = features;
-  const noHost = features.hats === 3;
+  const noHost = features.hats === 3 || state.units.some(({ description }) => description.hostTranslationDisabled);
   if (noHost) {
     state.pageTable = state.v2Supported ? "v2" : "none";
   } else if (state.pageTable === "v2" && !state.v2Supported) {

@@ -15,7 +15,7 @@ import { commandName, describeCommand } from "../layout/command-text.ts";
 import { COMMAND_BYTES, completionWaitStore } from "../layout/command.ts";
 import { COMMAND_HEAD, COMMAND_TAIL, CONTROL } from "../layout/registers.ts";
 import type { ControlBit } from "../layout/registers.ts";
-import type { UnitDescription } from "./firmware.ts";
+import type { UnitDescription } from "../firmware/description.ts";
 
 /** Bytes of the command buffer: 512 commands. */
 export const COMMAND_BUFFER_BYTES = 8192;

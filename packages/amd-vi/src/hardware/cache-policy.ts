@@ -2,10 +2,10 @@ import { InputError } from "@iommu-lab/core";
 
 /**
  * Which results a unit keeps. `keep-all`: everything the architecture allows, so that a forgotten invalidation shows;
- * `none`: nothing; `lru(n)`: the `n` used last; `random(seed)`: chance decides at each use, the same for the same seed.
- * What software may rely on is the same under all of them.
+ * `none`: nothing; `lru`: as many as it says, those used last; `random`: chance decides at each use, the same for the same
+ * seed. What software may rely on is the same under all of them.
  */
-export type CachePolicy = "keep-all" | "none" | `lru(${number})` | `random(${number})`;
+export type CachePolicy = "keep-all" | "none" | { readonly lru: number } | { readonly random: number };
 
 /** A policy for each cache. */
 export interface CachePolicies {
@@ -27,7 +27,7 @@ export interface ParsedPolicy {
   readonly seed: number;
 }
 
-/** @throws InputError for anything but the four forms */
+/** @throws InputError for a capacity below 1 or a seed below 0 */
 export function parsePolicy(policy: CachePolicy): ParsedPolicy {
   if (policy === "keep-all") {
     return { capacity: Infinity, seed: -1 };
@@ -35,17 +35,21 @@ export function parsePolicy(policy: CachePolicy): ParsedPolicy {
   if (policy === "none") {
     return { capacity: 0, seed: -1 };
   }
-  const [, name, digits = ""] = /^(lru|random)\((\d{1,9})\)$/u.exec(policy) ?? [];
-  const number = Number.parseInt(digits, 10);
-  if (name === undefined || (name === "lru" && number === 0)) {
-    throw new InputError(`cache policy ${JSON.stringify(policy)}: expected keep-all, none, lru(n) or random(seed)`);
+  const [name, least, value] = "lru" in policy ? ["lru", 1, policy.lru] : ["random", 0, policy.random];
+  if (!Number.isInteger(value) || value < least || value >= 2 ** 31) {
+    throw new InputError(`cache policy ${name}: ${value}, expected a whole number of at least ${least}`);
   }
-  return name === "lru" ? { capacity: number, seed: -1 } : { capacity: Infinity, seed: number };
+  return name === "lru" ? { capacity: value, seed: -1 } : { capacity: Infinity, seed: value };
+}
+
+/** Whether one policy is given for all caches. */
+function isOne(caches: CachePolicy | CachePolicies): caches is CachePolicy {
+  return typeof caches === "string" || "lru" in caches || "random" in caches;
 }
 
 /** A policy for each cache, from one for all or from some. */
 export function policiesOf(caches: CachePolicy | CachePolicies): Required<CachePolicies> {
-  if (typeof caches === "string") {
+  if (isOne(caches)) {
     return { deviceTable: caches, translations: caches, directories: caches, gcr3: caches };
   }
   const { deviceTable = "keep-all", translations = "keep-all", directories = "keep-all", gcr3 = "keep-all" } = caches;

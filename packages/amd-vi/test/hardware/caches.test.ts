@@ -170,8 +170,8 @@ describe("upper tables", () => {
 });
 
 describe("policies", () => {
-  test("lru(n): the one used longest ago leaves", () => {
-    const machine = new Machine({ caches: "lru(2)" });
+  test("lru: the one used longest ago leaves", () => {
+    const machine = new Machine({ caches: { lru: 2 } });
     const table = machine.table(amdV1, 1, 0x2001);
     table.map(2, 0x2002, 2, RW);
     machine.setDte({ ...TRANSLATED, mode: 3, hostRoot: table.root });
@@ -184,9 +184,9 @@ describe("policies", () => {
     expect(machine.unit.translations).toBe(2);
   });
 
-  test("random(seed): some leave, the same ones for the same seed", () => {
+  test("random: some leave, the same ones for the same seed", () => {
     const kept = (seed: number): string[] => {
-      const machine = new Machine({ caches: `random(${seed})` });
+      const machine = new Machine({ caches: { random: seed } });
       const table = machine.table(amdV1, 0, 0x2000);
       table.map(1, 0x2001, 40, RW);
       machine.setDte({ ...TRANSLATED, mode: 3, hostRoot: table.root });
@@ -202,8 +202,8 @@ describe("policies", () => {
   });
 
   test("anything else is refused", () => {
-    for (const wrong of ["lru(0)", "lru(x)", "some", "random(-1)", "lru(1e3)"]) {
-      expect(() => new Machine({ caches: wrong as "none" })).toThrow(InputError);
+    for (const wrong of [{ lru: 0 }, { lru: 1.5 }, { random: -1 }, { lru: Number.NaN }]) {
+      expect(() => new Machine({ caches: wrong })).toThrow(InputError);
     }
   });
 
