@@ -2,6 +2,7 @@ import { inputWidth, tableLevels } from "../layout/capabilities.ts";
 import { CONTEXT_ENTRY_BYTES, TT_DEVICE_TLB, TT_PASS_THROUGH } from "../layout/context-entry.ts";
 import { ROOT_ENTRY_BYTES } from "../layout/root-entry.ts";
 import type { HeldContext } from "./held-context.ts";
+import { power } from "./page-shift.ts";
 import type { Trail } from "./trail.ts";
 import type { TranslationCaches } from "./translation-caches.ts";
 import type { WalkContext } from "./walk.ts";
@@ -81,7 +82,7 @@ function readContext(context: WalkContext, trail: Trail, rid: number, into: Held
   }
   into.secondStageTable = pointerOf(lo, hi);
   into.secondStageLevels = tableLevels(into.addressWidth);
-  into.endPage = 2 ** (Math.min(caps.mgaw, inputWidth(into.addressWidth)) - 12);
+  into.endPage = power(Math.min(caps.mgaw, inputWidth(into.addressWidth)) - 12);
   return programmed(context, into) ? 0 : 0x03;
 }
 

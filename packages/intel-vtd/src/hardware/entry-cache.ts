@@ -1,6 +1,7 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
 import type { CachePolicy } from "./cache-policy.ts";
 import { Replacement } from "./cache-policy.ts";
+import { TagStore } from "./tag-store.ts";
 
 /** An entry of a table as a unit holds it. */
 export interface HeldEntry {
@@ -9,116 +10,71 @@ export interface HeldEntry {
 }
 
 /**
- * Entries by one or two numbers (a requester; a requester and a PASID). It hands out the objects that are filled from
- * memory, so that a unit which keeps nothing fills one again and again.
+ * Entries by requester, and by PASID where they have one. It hands out the objects that are filled from memory, so that a
+ * unit which keeps nothing fills one again and again.
  */
 export class EntryCache<T extends HeldEntry> implements Digestible {
-  readonly #replacement: Replacement;
+  readonly #keeps: boolean;
   readonly #make: () => T;
   readonly #scratch: T;
-  readonly #entries = new Map<number, Map<number, T>>();
-  #size = 0;
+  readonly #store: TagStore;
+  /** By slot of the store. */
+  readonly #entries: (T | undefined)[] = [];
 
   constructor(policy: CachePolicy, make: () => T) {
-    this.#replacement = new Replacement(policy);
+    const replacement = new Replacement(policy);
+    this.#keeps = replacement.keeps;
+    this.#store = new TagStore(replacement);
     this.#make = make;
     this.#scratch = make();
   }
 
   /** How many entries are kept. */
   get size(): number {
-    return this.#size;
+    return this.#store.size;
   }
 
   /** The entry of a requester, and of a PASID where entries have one. */
   find(rid: number, pasid: number = 0): T | undefined {
-    const row = this.#entries.get(rid);
-    const found = row?.get(pasid);
-    if (row === undefined || found === undefined) {
-      return undefined;
-    }
-    if (this.#replacement.drops()) {
-      this.#remove(rid, row, pasid);
-      return undefined;
-    }
-    if (this.#replacement.ordered) {
-      row.delete(pasid);
-      row.set(pasid, found);
-      this.#entries.delete(rid);
-      this.#entries.set(rid, row);
-    }
-    return found;
+    const slot = this.#store.find(rid, pasid, 0);
+    return slot < 0 ? undefined : this.#entries[slot];
   }
 
   /** An object to fill from memory. */
   blank(): T {
-    return this.#replacement.keeps ? this.#make() : this.#scratch;
+    return this.#keeps ? this.#make() : this.#scratch;
   }
 
   /** Remembers a filled object. */
   keep(entry: T, rid: number, pasid: number = 0): void {
-    if (!this.#replacement.keeps) {
-      return;
+    if (this.#keeps) {
+      this.#entries[this.#store.put(rid, pasid, 0)] = entry;
     }
-    let row = this.#entries.get(rid);
-    if (row?.has(pasid) !== true && this.#size >= this.#replacement.limit) {
-      this.#dropOldest();
-      row = this.#entries.get(rid);
-    }
-    if (row === undefined) {
-      row = new Map();
-      this.#entries.set(rid, row);
-    }
-    if (!row.has(pasid)) {
-      this.#size += 1;
-    }
-    row.set(pasid, entry);
   }
 
   /** Drops everything. */
   clear(): void {
-    this.#entries.clear();
-    this.#size = 0;
+    this.#store.clear();
+    this.#entries.length = 0;
   }
 
   /** Drops what matches. */
   drop(matches: (entry: T, rid: number, pasid: number) => boolean): void {
-    for (const [rid, row] of this.#entries) {
-      for (const [pasid, entry] of row) {
-        if (matches(entry, rid, pasid)) {
-          this.#remove(rid, row, pasid);
-        }
+    const store = this.#store;
+    for (const [slot, entry] of this.#entries.entries()) {
+      if (entry !== undefined && store.holds(slot) && matches(entry, store.first[slot] ?? 0, store.second[slot] ?? 0)) {
+        store.remove(slot);
+        this.#entries[slot] = undefined;
       }
     }
   }
 
   digest(into: Digest): void {
-    const rows = [...this.#entries];
-    for (const [rid, row] of this.#replacement.ordered ? rows : rows.toSorted(([a], [b]) => a - b)) {
-      for (const [pasid, entry] of this.#replacement.ordered ? row : [...row].toSorted(([a], [b]) => a - b)) {
-        into.number(rid);
-        into.number(pasid);
-        entry.digest(into);
-      }
-    }
-    this.#replacement.digest(into);
-  }
-
-  #remove(rid: number, row: Map<number, T>, pasid: number): void {
-    row.delete(pasid);
-    this.#size -= 1;
-    if (row.size === 0) {
-      this.#entries.delete(rid);
-    }
-  }
-
-  /** The requester used longest ago loses the PASID it used longest ago. */
-  #dropOldest(): void {
-    for (const [rid, row] of this.#entries) {
-      for (const pasid of row.keys()) {
-        this.#remove(rid, row, pasid);
-        return;
-      }
+    this.#store.digest(into);
+    const slots = [...this.#entries.keys()].filter((slot) => this.#store.holds(slot));
+    const place = (slot: number): number => (this.#store.first[slot] ?? 0) * 2 ** 20 + (this.#store.second[slot] ?? 0);
+    for (const slot of slots.toSorted((one, other) => place(one) - place(other))) {
+      this.#entries[slot]?.digest(into);
     }
   }
 }

@@ -14,6 +14,8 @@ const USER = 4;
 const ACCESSED = 0x20;
 const DIRTY = 0x40;
 const LARGE = 0x80;
+/** An entry with all of these but PS points to a lower table, takes no right away and needs no mark: nothing to judge. */
+const USUAL: number = PRESENT | WRITABLE | USER | ACCESSED | LARGE;
 const EXTENDED_ACCESSED = 0x400;
 /** Beside the rights above a table: the hardware may write to it (nested). */
 const TABLE_WRITABLE = 8;
@@ -47,6 +49,8 @@ export class FirstStageWalk {
   readonly #above = new Int32Array(6);
   #entry: HeldPasid | undefined;
   #privileged = false;
+  /** The level at which the walk began. */
+  #startLevel = 0;
 
   constructor(context: WalkContext, cache: PagingCache, second: SecondStageWalk) {
     this.#context = context;
@@ -61,8 +65,9 @@ export class FirstStageWalk {
    * @returns whether a page was reached
    */
   run(entry: HeldPasid, pasid: number, page: number, need: Need, privileged: boolean, marksDirty: boolean): boolean {
-    const { memory } = this.#context;
+    const { memory, hostWidth } = this.#context;
     const top = entry.firstStageLevels;
+    const usual = judgedByRights(entry);
     this.#entry = entry;
     this.#privileged = privileged;
     this.fault = 0;
@@ -75,13 +80,19 @@ export class FirstStageWalk {
       return false;
     }
     let level = start;
-    let above = this.#above[level] ?? 0;
     for (;;) {
+      const above = this.#above[level] ?? 0;
       this.line = entryAddress(this.#tables[level] ?? 0, page, level);
       if (!memory.load64(this.line)) {
         return this.#fail(level === top ? 0x73 : 0x70);
       }
       const { lo, hi } = memory;
+      if (usual && level > 1 && usualTable(lo, hi, hostWidth)) {
+        level -= 1;
+        this.#tables[level] = address52(lo, hi);
+        this.#above[level] = above;
+        continue;
+      }
       const leaf = level === 1 || (lo & LARGE) !== 0;
       const fault = this.#entryFault(entry, level, leaf, lo, hi, need);
       if (fault !== 0) {
@@ -91,20 +102,21 @@ export class FirstStageWalk {
       const tableWritable = (above & TABLE_WRITABLE) !== 0;
       if (leaf) {
         this.write = (rights & ABOVE_WRITE) !== 0;
-        return (
-          this.#reach(entry, page, level, lo, hi, tableWritable, need, marksDirty) &&
-          this.#remember(entry.domainId, pasid, page, start, level)
-        );
+        this.#startLevel = start;
+        return this.#reach(entry, pasid, page, level, lo, hi, tableWritable, need, marksDirty);
       }
       level -= 1;
-      if (
-        !this.#mark(entry, lo, hi, false, tableWritable) ||
-        !this.#descend(level, address52(lo, hi), rights, NESTED_CODES)
-      ) {
+      if (!this.#below(entry, level, lo, hi, rights, tableWritable)) {
         return false;
       }
-      above = this.#above[level] ?? 0;
     }
+  }
+
+  /** Marks an entry and takes the table it points to. */
+  #below(entry: HeldPasid, level: number, lo: number, hi: number, rights: number, tableWritable: boolean): boolean {
+    return (
+      this.#mark(entry, lo, hi, false, tableWritable) && this.#descend(level, address52(lo, hi), rights, NESTED_CODES)
+    );
   }
 
   /** What entry and all above it permit. */
@@ -158,6 +170,7 @@ export class FirstStageWalk {
 
   #reach(
     entry: HeldPasid,
+    pasid: number,
     page: number,
     level: number,
     lo: number,
@@ -177,9 +190,12 @@ export class FirstStageWalk {
       return false;
     }
     this.line = line;
-    const marked = this.#mark(entry, lo, hi, this.write && marksDirty, tableWritable);
+    if (!this.#mark(entry, lo, hi, this.write && marksDirty, tableWritable)) {
+      return false;
+    }
     this.dirty &&= !entry.nested || this.#second.dirty;
-    return marked;
+    this.#remember(entry.domainId, pasid, page, level);
+    return true;
   }
 
   /** The guest page that the first stage gives passes the second stage. */
@@ -201,9 +217,9 @@ export class FirstStageWalk {
     return true;
   }
 
-  /** Only the entries of a walk without fault are remembered. @returns true */
-  #remember(domainId: number, pasid: number, page: number, start: number, leafLevel: number): boolean {
-    for (let level = start - 1; level >= leafLevel; level -= 1) {
+  /** Only the entries of a walk without fault are remembered. */
+  #remember(domainId: number, pasid: number, page: number, leafLevel: number): void {
+    for (let level = this.#startLevel - 1; level >= leafLevel; level -= 1) {
       const table = this.#tables[level] ?? 0;
       const above = this.#above[level] ?? 0;
       // Rights of a privileged walk that ignored R/W are not those of others.
@@ -211,7 +227,6 @@ export class FirstStageWalk {
         this.#cache.keepFirstStage(domainId, pasid, page, level, table, above);
       }
     }
-    return true;
   }
 
   /** Sets the accessed bit, and the dirty bit when asked. Bits that must change need a snooped walk and a writable table. */
@@ -251,6 +266,16 @@ export class FirstStageWalk {
     this.write = false;
     return false;
   }
+}
+
+/** Whether its tables lie at host addresses and have no marks but A and D. */
+function judgedByRights(entry: HeldPasid): boolean {
+  return !entry.nested && !entry.extendedAccess;
+}
+
+/** See {@link USUAL}. */
+function usualTable(lo: number, hi: number, hostWidth: number): boolean {
+  return (lo & USUAL) === (USUAL & ~LARGE) && !beyondHost(hi, hostWidth);
 }
 
 /** Bits 63:N equal bit N-1, N = 48 or 57. */

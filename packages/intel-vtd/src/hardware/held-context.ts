@@ -52,7 +52,7 @@ export class HeldScalableContext implements HeldEntry {
 
   /** PASIDs below this number have an entry in the directory. */
   get directoryEnd(): number {
-    return 2 ** (this.directorySize + 13);
+    return 1 << (this.directorySize + 13);
   }
 
   digest(into: Digest): void {

@@ -11,6 +11,7 @@ import {
 import { supportedWidth } from "./context-lookup.ts";
 import type { HeldScalableContext } from "./held-context.ts";
 import type { HeldPasid } from "./held-pasid.ts";
+import { power } from "./page-shift.ts";
 import type { Trail } from "./trail.ts";
 import type { TranslationCaches } from "./translation-caches.ts";
 import type { WalkContext } from "./walk.ts";
@@ -101,7 +102,7 @@ function readSecondStage({ caps, hostWidth }: WalkContext, hi: number, lo: numbe
   into.accessDirty = usesIt && (lo & 0x200) !== 0;
   into.secondStageTable = pointerOf(lo, hi);
   into.secondStageLevels = tableLevels(addressWidth);
-  into.endPage = 2 ** (Math.min(caps.mgaw, inputWidth(addressWidth)) - 12);
+  into.endPage = power(Math.min(caps.mgaw, inputWidth(addressWidth)) - 12);
   return (lo & (caps.ssads ? 0xc20 : 0xe20)) !== 0 || (usesIt && pointerBeyondHost(hi, hostWidth));
 }
 
