@@ -94,7 +94,7 @@ export {
 export { type MemoryTarget } from "./fabric/memory-target.ts";
 export { DmaResult, type RequestStatus, TranslationResult, completionOf } from "./fabric/outcome.ts";
 export { type PciFunction } from "./fabric/pci-function.ts";
-export { Port, type PortInit, type PortKind } from "./fabric/port.ts";
+export { Port, type PortInit, type PortKind, type RequesterIdRule } from "./fabric/port.ts";
 export {
   AT_MASK,
   AT_TRANSLATED,
@@ -238,6 +238,7 @@ export { type ResetObserver, type ResetPoint } from "./linux/reset-context.ts";
 export { type ResetMethodName, type ResetRules, resetRules } from "./linux/reset-rules.ts";
 export { PciResets, type PciResetsInit, pciResetSupported } from "./linux/resets.ts";
 export { pciRestoreState, pciSaveState } from "./linux/save-restore.ts";
+export { pciDisableSriov, pciEnableSriov, pciSriovNumVfs, pciSriovTotalVfs } from "./linux/sriov.ts";
 export { type IsolationStep, type WayToIsolation, wayToIsolation } from "./linux/way-to-isolation.ts";
 export { FABRIC, PCI_BUS, type PciPluginOptions, TOPOLOGY, pci } from "./plugin.ts";
 export { Dpc, type DpcListener, type DpcNotification, type DpcTrigger } from "./reset/dpc.ts";
@@ -261,6 +262,7 @@ export {
 } from "./topology/description.ts";
 export { describedFunctions } from "./topology/described-bytes.ts";
 export { type MachineAddress, type MachineFunction, parseMachineAddress } from "./topology/machine-function.ts";
+export { type MachineTopologyOptions, machineTopology } from "./topology/live-topology.ts";
 export {
   type MachineTree,
   type MachineWarning,

@@ -60,6 +60,8 @@ export interface EndpointInit {
   readonly port?: Port;
   /** The PF of a VF: PASID, PRI and STU are its. */
   readonly physfn?: Endpoint;
+  /** A VF: whether it is there from the start, because firmware enabled VFs. Default true. */
+  readonly vfEnabled?: boolean;
   /** How long it does not answer after an FLR starts, in ns of virtual time. Default 100 ms. */
   readonly flrNs?: number;
 }
@@ -136,7 +138,9 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
     this.virtualFunctions = new VirtualFunctions(registers);
     this.#pageRequests = new PageRequests(registers);
     this.#timer = new ResetTimer(name, clock, trace, registers);
-    this.#gate = new Gate(this.obeys, registers, shared, this.#timer, init.physfn?.virtualFunctions);
+    const siblings = init.physfn?.virtualFunctions;
+    const index = siblings?.adopt(this, init.vfEnabled ?? true) ?? -1;
+    this.#gate = new Gate(this.obeys, registers, shared, this.#timer, siblings, index);
     this.#sender = new Sender(this, fabric, this.#gate);
     this.#translator = new Translator(name, this.#sender, this.#gate, this.atc, shared, this.choices, clock, trace);
     this.#dma = new Dma(this.#sender, this.#translator, this.atc, this.#gate, this, (page, pasid, options) => {
@@ -167,7 +171,6 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
         fabric.invalidateCompletion(this, to, itags, count, cause);
       },
     });
-    init.physfn?.virtualFunctions.adopt(this);
     config.onWrite((offset, size, before, after, started) => {
       this.#written(offset, size, before, after, started);
     });

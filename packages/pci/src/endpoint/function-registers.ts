@@ -25,6 +25,7 @@ const POWER_STATE = 3;
 const D3HOT = 3;
 const NO_SOFT_RESET = 8;
 const SRIOV_CONTROL = 8;
+const NUM_VFS = 0x10;
 const VF_ENABLE = 1;
 const VF_MEMORY = 8;
 const RESPONSE_FAILURE = 1;
@@ -193,6 +194,11 @@ export class FunctionRegisters {
     return this.#sriov !== 0 && (this.#config.read8(this.#sriov + SRIOV_CONTROL) & VF_ENABLE) !== 0;
   }
 
+  /** NumVFs; 0 without the capability. */
+  get numVfs(): number {
+    return this.#sriov === 0 ? 0 : this.#config.read16(this.#sriov + NUM_VFS);
+  }
+
   /** Whether a write turned VF Enable on (1) or off (-1); 0 = neither. */
   vfEnableChange(offset: number, size: number, before: number, after: number): number {
     const at = this.#sriov + SRIOV_CONTROL;
@@ -205,9 +211,10 @@ export class FunctionRegisters {
     return rose(at, VF_ENABLE, offset, size, after, before) ? -1 : 0;
   }
 
-  /** Sets VF Enable and VF MSE, as firmware leaves them. */
-  enableVfs(): void {
+  /** Sets VF Enable, VF MSE and NumVFs, as firmware leaves them. */
+  enableVfs(count: number): void {
     if (this.#sriov !== 0) {
+      this.#config.poke16(this.#sriov + NUM_VFS, Math.max(this.numVfs, count));
       const at = this.#sriov + SRIOV_CONTROL;
       this.#config.poke8(at, this.#config.read8(at) | VF_ENABLE | VF_MEMORY);
     }

@@ -15,10 +15,12 @@ export class Gate {
   readonly #shared: FunctionRegisters;
   readonly #timer: ResetTimer;
   readonly #siblings: VirtualFunctions | undefined;
+  readonly #index: number;
 
   /**
    * @param shared registers of the PF where this is a VF: PASID is there
    * @param siblings the VFs of that PF, where this is one
+   * @param index its place among them
    */
   constructor(
     obeys: Obeys,
@@ -26,12 +28,14 @@ export class Gate {
     shared: FunctionRegisters,
     timer: ResetTimer,
     siblings: VirtualFunctions | undefined,
+    index: number,
   ) {
     this.#obeys = obeys;
     this.#registers = registers;
     this.#shared = shared;
     this.#timer = timer;
     this.#siblings = siblings;
+    this.#index = index;
   }
 
   /** Why it cannot say anything at all. */
@@ -48,9 +52,9 @@ export class Gate {
     return this.vfDisabled ? "VF Enable is 0" : "";
   }
 
-  /** It is a VF, and its PF has VF Enable = 0. */
+  /** It is a VF, and its PF has VF Enable = 0 or fewer VFs. */
   get vfDisabled(): boolean {
-    return this.#siblings?.disabled === true;
+    return this.#siblings?.disabledAt(this.#index) === true;
   }
 
   /** Bus Master Enable and the power state. Source: PCIe 6.0 §7.5.1.1.3. */

@@ -9,7 +9,7 @@ export interface VirtualFunction {
   resetEnd(): void;
 }
 
-/** The VFs of a function: they are there while VF Enable is 1. Without an SR-IOV capability they always are. */
+/** The VFs of a function: the first NumVFs are there while VF Enable is 1. Without an SR-IOV capability all always are. */
 export class VirtualFunctions {
   readonly #registers: FunctionRegisters;
   readonly #members: VirtualFunction[] = [];
@@ -18,15 +18,23 @@ export class VirtualFunctions {
     this.#registers = registers;
   }
 
-  /** VF Enable is 0. */
-  get disabled(): boolean {
-    return this.#registers.hasSriov && !this.#registers.vfsEnabled;
+  /** VF Enable is 0, or the VF is beyond NumVFs. @param index from 0, as {@link VirtualFunctions.adopt} gave it */
+  disabledAt(index: number): boolean {
+    return this.#registers.hasSriov && (!this.#registers.vfsEnabled || index >= this.#registers.numVfs);
   }
 
-  /** A VF that is there from the start means that firmware enabled VFs. */
-  adopt(vf: VirtualFunction): void {
+  /**
+   * Takes a VF in, in the order of their numbers.
+   *
+   * @param enabled whether it is there from the start, which means that firmware enabled VFs
+   * @returns its place, from 0
+   */
+  adopt(vf: VirtualFunction, enabled: boolean): number {
     this.#members.push(vf);
-    this.#registers.enableVfs();
+    if (enabled) {
+      this.#registers.enableVfs(this.#members.length);
+    }
+    return this.#members.length - 1;
   }
 
   /** A write by software. Source: PCIe 6.0 §9.3.3.3.1. */

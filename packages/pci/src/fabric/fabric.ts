@@ -134,7 +134,7 @@ export class Fabric implements RootComplex {
     const route = this.#router.up(from, rid, pasid, page, offset, flags, tlp);
     const isWrite = (flags & REQUEST_WRITE) !== 0;
     if (route.end === "root") {
-      this.#judge(from, rid, pasid, page, offset, flags, value, into);
+      this.#judge(from, route.rid, pasid, page, offset, flags, value, into);
     } else if (route.end === "peer") {
       this.#turn(from, route.down, pasid, page, offset, flags, value, into);
     } else {
@@ -276,14 +276,15 @@ export class Fabric implements RootComplex {
     const tlp = this.#tlps.request(from.name, rid, pasid, page, 0, all);
     into.event = tlp;
     const route = this.#router.up(from, rid, pasid, page, 0, all, tlp);
-    const iommu = this.iommuOf(rid);
+    const seen = route.end === "root" ? route.rid : rid;
+    const iommu = this.iommuOf(seen);
     if (route.end === "acs" || route.end === "malformed") {
       into.status = route.end;
       into.fault = route.rule;
     } else if (iommu === undefined) {
       into.status = "UR";
     } else {
-      const answer = this.#ask(iommu, rid, pasid, page, 0, all, tlp);
+      const answer = this.#ask(iommu, seen, pasid, page, 0, all, tlp);
       into.status = statusOf(answer);
       into.fault = answer.fault;
       into.recorded = answer.recorded;

@@ -17,7 +17,15 @@ const SIGNALED_TARGET_ABORT = 0x800;
 const PORT_NUMBER = 0xf;
 
 /** Which side of what a port is. */
-export type PortKind = "root" | "upstream" | "downstream";
+export type PortKind = "root" | "upstream" | "downstream" | "bridge";
+
+/**
+ * What becomes of the requester ID of DMA that passes a bridge to conventional PCI: nothing; (secondary bus, 0.0), as behind
+ * a PCIe-to-PCI bridge; or the bridge's own, where the upper side is conventional.
+ *
+ * Source: PCI Express to PCI/PCI-X Bridge Specification 1.0 §2.3, as Linux 7.2 `pci_for_each_dma_alias()` reads it.
+ */
+export type RequesterIdRule = "as-is" | "secondary-bus" | "own";
 
 /** What a port is made of. */
 export interface PortInit {
@@ -33,9 +41,11 @@ export interface PortInit {
   readonly upstream: Port | undefined;
   /** Firmware marks it as leading out of the box. */
   readonly externalFacing: boolean;
+  /** What becomes of requester IDs from below. Default `as-is`. */
+  readonly requesterIds?: RequesterIdRule;
 }
 
-/** A root port or a port of a switch, as requests pass it. */
+/** A root port, a port of a switch, or a bridge to conventional PCI, as requests pass it. */
 export class Port implements PciFunction {
   readonly rid: Rid;
   readonly name: string;
@@ -51,6 +61,7 @@ export class Port implements PciFunction {
   /** Where it notes errors. */
   readonly errors: ErrorLog;
   readonly #pcie: number;
+  readonly #requesterIds: RequesterIdRule;
   #resetting = false;
 
   constructor(init: PortInit) {
@@ -60,6 +71,7 @@ export class Port implements PciFunction {
     this.kind = init.kind;
     this.upstream = init.upstream;
     this.externalFacing = init.externalFacing;
+    this.#requesterIds = init.requesterIds ?? "as-is";
     this.acs = new AcsControl(init.config);
     this.errors = new ErrorLog(init.config);
     this.#pcie = init.config.findCapability(CAP_ID_EXP);
@@ -77,7 +89,7 @@ export class Port implements PciFunction {
    * Source: PCIe 6.0 §6.12.1.1, roles of the bits as Linux and lspci know them; exact wording unconfirmed.
    */
   blocks(rid: Rid, flags: number): string {
-    if (this.kind === "upstream") {
+    if (this.kind === "upstream" || this.kind === "bridge") {
       return "";
     }
     const { control } = this.acs;
@@ -124,6 +136,18 @@ export class Port implements PciFunction {
   /** The reset above is over. */
   resetEnd(): void {
     this.#resetting = false;
+  }
+
+  /** The requester ID under which a request from below goes on. */
+  passedOn(rid: Rid): Rid {
+    switch (this.#requesterIds) {
+      case "secondary-bus":
+        return this.config.read8(SECONDARY_BUS) << 8;
+      case "own":
+        return this.rid;
+      default:
+        return rid;
+    }
   }
 
   present(): boolean {

@@ -22,6 +22,8 @@ export class Route {
   end: "root" | "peer" | "acs" | "malformed" = "root";
   /** The check that stopped it, `""` when none did. */
   rule = "";
+  /** Requester ID with which it came there: bridges put others in place of the sender's. */
+  rid: Rid = 0;
   /** The port through which it goes down to its peer; undefined when the peer is in the same device. */
   down: Port | undefined = undefined;
 
@@ -84,9 +86,12 @@ export class Router {
     for (let port = from.port; port !== undefined; port = port.upstream) {
       const turned = this.#enter(port);
       if (turned !== undefined) {
+        turned.rid = now.rid;
         return turned;
       }
+      now.rid = port.passedOn(now.rid);
     }
+    this.#route.rid = now.rid;
     return this.#route.set("root", "", undefined);
   }
 
@@ -176,7 +181,7 @@ export class Router {
   }
 
   #sideways(port: Port): Route | undefined {
-    if (port.kind === "root" && this.rootPeerToPeer !== "direct") {
+    if (port.upstream === undefined && this.rootPeerToPeer !== "direct") {
       return undefined;
     }
     const { page, flags } = this.#now;

@@ -20,7 +20,9 @@ import { type PciFacts, type PciPlatform, pciPlatform } from "./pci-platform.ts"
 import { pciProfile } from "./pci-profile.ts";
 import type { ResetObserver } from "./reset-context.ts";
 import { PciResets } from "./resets.ts";
+import { pciDisableSriov, pciEnableSriov, pciSriovNumVfs, pciSriovTotalVfs } from "./sriov.ts";
 
+const CLASS = 8;
 const TYPE_ROOT_PORT = 4;
 const TYPE_DOWNSTREAM = 6;
 const SLOT_IMPLEMENTED = 0x100;
@@ -100,7 +102,7 @@ export class PciBus {
       isExternalFacing: (rid) => this.#topology.ports.some((port) => port.rid === rid && port.externalFacing),
       trace: this.#trace,
       platform: this.#platform,
-      segment: 0,
+      segment: this.#topology.segment,
       known: (rid) => this.#known(rid),
       found: (dev, fn) => found.push({ dev, fn }),
     };
@@ -195,8 +197,55 @@ export class PciBus {
     return this.resets.resetFunction(device, observer);
   }
 
-  /** sysfs `remove`: driver unbound, IOMMU released, forgotten. Source: Linux 7.2 `pci_stop_and_remove_bus_device()`. */
+  /**
+   * A write to sysfs `sriov_numvfs`. The bound driver is taken to agree, as drivers with `sriov_configure` do.
+   *
+   * Source: Linux 7.2 `sriov_numvfs_store()`, `sriov_enable()`, `sriov_disable()`.
+   *
+   * @throws KernelError ERANGE above TotalVFs, ENOENT without a driver, EBUSY when VFs are enabled already, and what
+   * {@link pciEnableSriov} throws
+   */
+  *setNumVfs(device: Device, count: number): Op<void> {
+    const dev = pciDev(device);
+    if (count > pciSriovTotalVfs(dev)) {
+      throw new KernelError("ERANGE", `${dev.name} has at most ${pciSriovTotalVfs(dev)} VFs`);
+    }
+    const now = pciSriovNumVfs(dev);
+    if (count === now) {
+      return;
+    }
+    if (device.driver === undefined) {
+      throw new KernelError("ENOENT", `${dev.name}: no driver bound to device; cannot configure SR-IOV`);
+    }
+    if (count === 0) {
+      yield* this.#removeVirtualFunctions(dev);
+      yield* pciDisableSriov(dev);
+      return;
+    }
+    if (now !== 0) {
+      throw new KernelError("EBUSY", `${dev.name}: ${now} VFs already enabled`);
+    }
+    yield* pciEnableSriov(dev, count);
+    yield* this.#addVirtualFunctions();
+  }
+
+  /**
+   * sysfs `remove`: driver unbound, IOMMU released, forgotten; everything below a bridge, and the VFs of a PF, before it, the
+   * last first.
+   *
+   * Source: Linux 7.2 `pci_stop_and_remove_bus_device()`.
+   */
   *remove(device: Device): Op<void> {
+    const dev = pciDev(device);
+    const below = this.devices.filter((other) => {
+      const { bridge, physfn } = pciDev(other);
+      return bridge === dev || physfn === dev;
+    });
+    for (const other of below.toReversed()) {
+      if (this.devices.includes(other)) {
+        yield* this.remove(other);
+      }
+    }
     yield* this.unbind(device);
     yield* this.#core.removeDevice(device);
     const index = this.devices.indexOf(device);
@@ -238,10 +287,18 @@ export class PciBus {
     this.#enumerating.push(dev);
   }
 
+  *#removeVirtualFunctions(physfn: PciDev): Op<void> {
+    for (const device of this.devices.filter((one) => pciDev(one).physfn === physfn)) {
+      yield* this.remove(device);
+    }
+  }
+
   *#addVirtualFunctions(): Op<void> {
     for (const endpoint of this.#topology.endpoints) {
       const physfn = endpoint.physfn === undefined ? undefined : this.#known(endpoint.physfn.rid);
-      if (physfn === undefined || this.#known(endpoint.rid) !== undefined) {
+      // Vendor and Device ID of a VF read as all ones in any case; a VF that is not enabled answers nothing.
+      const isThere = physfn !== undefined && endpoint.readConfig(CLASS, 4) !== 0xffffffff;
+      if (!isThere || this.#known(endpoint.rid) !== undefined) {
         continue;
       }
       const dev = new PciDev({
@@ -249,6 +306,7 @@ export class PciBus {
         trace: this.#trace,
         physfn,
         platform: this.#platform,
+        segment: this.#topology.segment,
         ...(physfn.bridge === undefined ? {} : { bridge: physfn.bridge }),
       });
       yield* pciAddFunction(dev);

@@ -5,6 +5,7 @@ import {
   rootPortConfig,
   switchPortConfig,
 } from "../config-space/function-config.ts";
+import type { PortKind, RequesterIdRule } from "../fabric/port.ts";
 import { type Rid, formatRid } from "../fabric/request.ts";
 
 /** Where a function sits: requester ID or `[dddd:]bb:dd.f`. The domain must be 0. */
@@ -83,13 +84,15 @@ export interface PortNode {
   /** Requester ID. */
   readonly rid: Rid;
   /** Which side of what it is. */
-  readonly kind: "root" | "upstream" | "downstream";
+  readonly kind: PortKind;
   /** The port above it. */
   readonly parent: Rid | undefined;
   /** Config space at power-on. */
   readonly config: Uint8Array;
   /** Firmware marks it as leading out of the box. */
   readonly externalFacing: boolean;
+  /** What becomes of requester IDs from below, at a bridge to conventional PCI. Default `as-is`. */
+  readonly requesterIds?: RequesterIdRule;
 }
 
 /** An endpoint, resolved. */
@@ -102,6 +105,8 @@ export interface EndpointNode {
   readonly config: Uint8Array;
   /** The PF of a VF. */
   readonly physfn: Rid | undefined;
+  /** A VF: whether it is there from the start. Default true. */
+  readonly vfEnabled?: boolean;
   /** How long an FLR takes, in ns of virtual time; undefined = the default. */
   readonly flrNs: number | undefined;
 }
@@ -112,6 +117,8 @@ export interface TopologyDescription {
   readonly ports: readonly PortNode[];
   /** PFs before their VFs. */
   readonly endpoints: readonly EndpointNode[];
+  /** PCI segment (domain) of all of them, for their names. Default 0. */
+  readonly segment?: number;
 }
 
 const ALL_ACS: PortAcs = { capability: 0x5f };

@@ -4,14 +4,17 @@ import { Endpoint } from "../endpoint/endpoint.ts";
 import { Fabric } from "../fabric/fabric.ts";
 import type { PciFunction } from "../fabric/pci-function.ts";
 import { Port } from "../fabric/port.ts";
-import { type Rid, formatRid } from "../fabric/request.ts";
+import type { Rid } from "../fabric/request.ts";
 import { Dpc } from "../reset/dpc.ts";
 import { PortLink } from "../reset/port-link.ts";
 import { RESET_TIMES, type ResetTimes } from "../reset/reset-kind.ts";
 import type { TopologyDescription } from "./description.ts";
+import { machineName } from "./machine-function.ts";
 
 /** The functions of one platform, as config requests find them, and the fabric that connects them. */
 export class Topology {
+  /** PCI segment (domain) of all functions. */
+  readonly segment: number;
   /** The way from endpoints to memory. */
   readonly fabric: Fabric;
   /** Ports, each before what is below it. */
@@ -35,6 +38,7 @@ export class Topology {
     trace: Trace,
     times: ResetTimes = RESET_TIMES,
   ) {
+    this.segment = description.segment ?? 0;
     this.fabric = new Fabric(memory, trace);
     this.#clock = clock;
     this.#trace = trace;
@@ -89,15 +93,16 @@ export class Topology {
 
   #makePorts(description: TopologyDescription): Port[] {
     const ports = new Map<Rid, Port>();
-    for (const { rid, kind, parent, config, externalFacing } of description.ports) {
+    for (const { rid, kind, parent, config, externalFacing, requesterIds } of description.ports) {
       const upstream = parent === undefined ? undefined : ports.get(parent);
       const port = new Port({
         rid,
-        name: nameOf(rid),
+        name: machineName({ segment: this.segment, rid }),
         config: new ConfigSpace(config),
         kind,
         upstream,
         externalFacing,
+        ...(requesterIds === undefined ? {} : { requesterIds }),
       });
       ports.set(rid, port);
       this.#functions.set(rid, port);
@@ -107,18 +112,20 @@ export class Topology {
 
   #makeEndpoints(description: TopologyDescription): Endpoint[] {
     const endpoints = new Map<Rid, Endpoint>();
-    for (const { rid, parent, config, physfn, flrNs } of description.endpoints) {
-      const port = this.ports.find((one) => one.rid === parent);
+    const ports = new Map(this.ports.map((port) => [port.rid, port]));
+    for (const { rid, parent, config, physfn, vfEnabled, flrNs } of description.endpoints) {
+      const port = parent === undefined ? undefined : ports.get(parent);
       const pf = physfn === undefined ? undefined : endpoints.get(physfn);
       const endpoint = new Endpoint({
         rid,
-        name: nameOf(rid),
+        name: machineName({ segment: this.segment, rid }),
         config: new ConfigSpace(config),
         fabric: this.fabric,
         clock: this.#clock,
         trace: this.#trace,
         ...(port === undefined ? {} : { port }),
         ...(pf === undefined ? {} : { physfn: pf }),
+        ...(vfEnabled === undefined ? {} : { vfEnabled }),
         ...(flrNs === undefined ? {} : { flrNs }),
       });
       endpoints.set(rid, endpoint);
@@ -127,9 +134,4 @@ export class Topology {
     }
     return [...endpoints.values()];
   }
-}
-
-/** The kernel's name of a function in domain 0. */
-function nameOf(rid: Rid): string {
-  return `0000:${formatRid(rid)}`;
 }
