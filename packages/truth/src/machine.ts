@@ -91,12 +91,17 @@ function vtdOf(recording: Recording): RecordedIommu {
 
 const SMMUV3_BASE = 0x09050000;
 
-/** The ID registers were read as IDR0 to IDR5. */
+/** The ID registers were read as IDR0 to IDR5. The emulator's device tree says of ATS only what was added to it. */
 function smmuv3Of(recording: Recording): RecordedIommu {
   const [idr0, idr1 = 0n, , idr3 = 0n, , idr5 = 0n] = registerOf(recording, "idr");
   const idr = { idr0: Number(idr0), idr1: Number(idr1), idr3: Number(idr3), idr5: Number(idr5) };
   return {
-    plugin: smmuv3({ idr, instances: [{ base: SMMUV3_BASE }], firmware: "device-tree" }),
+    plugin: smmuv3({
+      idr,
+      instances: [{ base: SMMUV3_BASE }],
+      firmware: "device-tree",
+      rootComplexAts: recording.deviceTreeAdded.has("ats-supported"),
+    }),
     base: SMMUV3_BASE,
     read: readSmmuv3,
     registers: SMMUV3_REGISTERS,

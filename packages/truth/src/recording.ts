@@ -50,6 +50,8 @@ export interface Recording {
   readonly kernel: string;
   /** Words added to the kernel's command line. */
   readonly kernelArguments: string;
+  /** Words that were added to the machine's device tree, such as `ats-supported`. */
+  readonly deviceTreeAdded: ReadonlySet<string>;
   /** Role → address. */
   readonly roles: ReadonlyMap<string, string>;
   /** Functions whose calls would have been seen during `boot`. */
@@ -86,6 +88,14 @@ export function parseRecording(text: string, file: string): Recording {
     vendor: readVendor(root.at("vendor")),
     kernel: root.at("kernel").text(),
     kernelArguments: root.at("kernel_args").optionalText() ?? "",
+    deviceTreeAdded: new Set(
+      root.at("device_tree_added").present
+        ? root
+            .at("device_tree_added")
+            .items()
+            .map((word) => word.text())
+        : [],
+    ),
     roles: new Map(
       root
         .at("roles")

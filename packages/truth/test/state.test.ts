@@ -26,7 +26,7 @@ describe("state reconstruction", () => {
     const rescanned = phase("rescan:vnet_ats", name).state;
     expect(removed?.devices.has("0000:01:00.0")).toBe(false);
     expect(removed?.tables.has("0000:01:00.0")).toBe(false);
-    expect(rescanned?.devices.get("0000:01:00.0")?.ats?.control).toBe(0x8000);
+    expect(rescanned?.devices.get("0000:01:00.0")?.ats?.control).toBe(name === "smmu-7.2" ? 0 : 0x8000);
   });
 
   it("reads words in order, lowest first", () => {

@@ -12,6 +12,7 @@ export const cases: readonly string[] = [
   "vtd-sm-fsts-7.2",
   "acpi-amd-eph-7.2",
   "poke-smmu-ats-ssid-7.2",
+  "smmu-7.2",
 ];
 
 /** The text of a committed file. */
