@@ -16,6 +16,7 @@ import {
 import { FABRIC } from "@iommu-lab/pci";
 import { atsPolicyOf } from "./ats-policy.ts";
 import { ArmSmmuV3Driver } from "./driver/driver.ts";
+import type { CommandFilter } from "./driver/invalidation-site.ts";
 import { interruptHandlers } from "./driver/interrupts.ts";
 import type { SmmuFirmwareView } from "./firmware/firmware-view.ts";
 import {
@@ -170,7 +171,12 @@ function buildHardware(host: PlatformHost, options: Smmuv3Options, places: reado
   });
 }
 
-function buildDriver(host: PlatformHost, options: Smmuv3Options, places: readonly PlacedSmmu[]): ArmSmmuV3Driver {
+function buildDriver(
+  host: PlatformHost,
+  options: Smmuv3Options,
+  places: readonly PlacedSmmu[],
+  filter: CommandFilter | undefined,
+): ArmSmmuV3Driver {
   strategyOf(host.get(KERNEL), { "linux-7.2": true }, "arm-smmuv3");
   const driver = new ArmSmmuV3Driver(
     {
@@ -179,7 +185,7 @@ function buildDriver(host: PlatformHost, options: Smmuv3Options, places: readonl
       vhe: options.el2 ?? true,
       preservesConfig: options.preservesConfig ?? true,
     },
-    { memory: host.get(MEMORY), mmio: host.get(MMIO), trace: host.get(TRACE), core: host.get(IOMMU_CORE) },
+    { memory: host.get(MEMORY), mmio: host.get(MMIO), trace: host.get(TRACE), core: host.get(IOMMU_CORE), filter },
     atsPolicyOf(host.get(KERNEL)),
   );
   const scheduler = host.get(SCHEDULER);
@@ -202,6 +208,15 @@ function buildDriver(host: PlatformHost, options: Smmuv3Options, places: readonl
  * ```
  */
 export function smmuv3(options: Smmuv3Options = {}): Plugin {
+  return smmuv3Filtered(options, undefined);
+}
+
+/**
+ * The same with a driver that loses invalidations.
+ *
+ * @param filter what of each list of invalidations is sent
+ */
+export function smmuv3Filtered(options: Smmuv3Options, filter: CommandFilter | undefined): Plugin {
   const id = idRegistersOf(options);
   const places = placeSmmus(options.instances ?? [{}]);
   const table = iortBytes(options, places, id);
@@ -212,7 +227,7 @@ export function smmuv3(options: Smmuv3Options = {}): Plugin {
       host.provide(SMMUV3_INSTANCES, () => buildHardware(host, options, places));
       host.provide(SMMUV3_HARDWARE, () => firstOf(host.get(SMMUV3_INSTANCES)));
       host.provide(FIRMWARE, () => leaveFirmware(host, options, places, table, id));
-      host.provide(SMMUV3_DRIVER, () => buildDriver(host, options, places));
+      host.provide(SMMUV3_DRIVER, () => buildDriver(host, options, places, filter));
       host.add(BOOT, {
         name: "smmu power-on",
         order: 50,

@@ -56,9 +56,9 @@ export function* attachCommit(state: AttachState): Op<void> {
   if (atsEnabled && !master.atsEnabled) {
     yield* enableAts(master);
   } else if (atsEnabled) {
-    yield* atcInvMaster(master, ssid);
+    yield* atcInvMaster(master, ssid, "attach-commit:atc-kept");
   } else if (master.atsEnabled) {
-    yield* atcInvMaster(master, 0);
+    yield* atcInvMaster(master, 0, "attach-commit:atc-after-disable");
   }
   yield* leaveOldDomain(state);
   master.atsEnabled = atsEnabled;
@@ -77,14 +77,14 @@ export function* leaveOldDomain(state: AttachState): Op<void> {
   }
   const flushed = yield* old.removeUser(master, ssid, oldInvalidations);
   for (const asid of flushed) {
-    yield* master.smmu.commands.issue([tlbiAsid(master.smmu, asid)], true);
+    yield* master.smmu.commands.invalidate("old-domain:tlb", [tlbiAsid(master.smmu, asid)]);
   }
 }
 
 /** Source: Linux 7.2 `arm_smmu_enable_ats()`: a failure is only logged, and the driver goes on believing that ATS is on. */
 function* enableAts(master: Master): Op<void> {
   const { smmu, pci } = master;
-  yield* atcInvMaster(master, 0);
+  yield* atcInvMaster(master, 0, "attach-commit:atc-before-enable");
   try {
     yield* pciEnableAts(pci, smmu.features.pageShift);
   } catch (error) {
@@ -103,7 +103,7 @@ export function* installSte(master: Master, target: Words): Op<void> {
   for (const sid of streams) {
     const place = smmu.streamTable.entry(sid);
     yield* smmu.tables.update(place, steKind, target, describeSte, () =>
-      smmu.commands.issue([cmdCfgiSte(sid, true)], true),
+      smmu.commands.invalidate("write-ste", [cmdCfgiSte(sid, true)]),
     );
     yield* smmu.commands.issue([cmdPrefetchConfig(sid)], false);
   }

@@ -148,7 +148,10 @@ export class CdTable implements CdTableLocation {
   /** Source: Linux 7.2 `arm_smmu_sync_cd()`. */
   *#sync(ssid: number, leaf: boolean): Op<void> {
     const { smmu, streams } = this.#owner;
-    yield* smmu.commands.issueBatch(streams.map((sid) => cmdCfgiCd(sid, ssid, leaf)));
+    yield* smmu.commands.invalidate(
+      leaf ? "write-cd" : "write-l1cd",
+      streams.map((sid) => cmdCfgiCd(sid, ssid, leaf)),
+    );
   }
 
   #place(ssid: number, address: number): EntryPlace {

@@ -14,6 +14,7 @@ import { commandName, describeCommand } from "../layout/command-text.ts";
 import { COMMAND_BYTES, SYNC_SIGNAL, cmdSync } from "../layout/command.ts";
 import { advance, indexOf, occupied } from "../layout/queue-index.ts";
 import { CERROR, REG, type Register64, encodeQueueBase } from "../layout/registers.ts";
+import type { CommandFilter, InvalidationSite } from "./invalidation-site.ts";
 import { OWNER } from "./ports.ts";
 
 /** `ARM_SMMU_POLL_TIMEOUT_US`: 1 s, in ns. */
@@ -30,6 +31,8 @@ export interface CommandQueueOwner {
   readonly memory: PhysicalMemory;
   readonly mmio: Mmio;
   readonly trace: Trace;
+  /** See {@link DriverPorts.filter}. */
+  readonly filter?: CommandFilter | undefined;
 }
 
 /** A SYNC has been consumed. */
@@ -137,6 +140,12 @@ export class CommandQueue {
       first += BATCH_ENTRIES;
     }
     return yield* this.issue(commands.slice(first), true);
+  }
+
+  /** Issues invalidations and waits for them. @param site the place in the driver that does it */
+  *invalidate(site: InvalidationSite, commands: readonly Words[]): Op<boolean> {
+    const { filter } = this.#owner;
+    return yield* this.issueBatch(filter === undefined ? commands : filter(site, commands));
   }
 
   /** Puts one command into the queue from an interrupt handler, which cannot wait. */

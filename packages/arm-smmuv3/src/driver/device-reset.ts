@@ -79,11 +79,11 @@ export function* resetDevice(smmu: SmmuDevice): Op<void> {
   yield* smmu.write32(REG.cmdqCons, 0);
   let enables: number = CR0.cmdqen;
   yield* smmu.writeAndWait(REG.cr0, enables, REG.cr0Ack);
-  yield* commands.issue([cmdCfgiAll()], true);
+  yield* commands.invalidate("device-reset:config", [cmdCfgiAll()]);
   if (features.hyp) {
-    yield* commands.issue([encodeCommand("TLBI_EL2_ALL")], true);
+    yield* commands.invalidate("device-reset:tlb-el2", [encodeCommand("TLBI_EL2_ALL")]);
   }
-  yield* commands.issue([encodeCommand("TLBI_NSNH_ALL")], true);
+  yield* commands.invalidate("device-reset:tlb-nsnh", [encodeCommand("TLBI_NSNH_ALL")]);
 
   yield* setUpRecordQueue(smmu, events, REG.eventqBase, REG.eventqProd, REG.eventqCons);
   enables |= CR0.eventqen;

@@ -114,9 +114,14 @@ export class PagingDomain extends TrackedDomain {
     const removed = this.#table.unmap(page, count);
     this.#tell(page, count, "unmap");
     if (removed > 0) {
-      yield* this.invalidate({ page, count, leaf: true });
+      yield* this.invalidate({ page, count, leaf: true }, "unmap");
     }
     return removed;
+  }
+
+  /** Source: Linux 7.2 `arm_smmu_flush_iotlb_all()`. */
+  *flushAll(): Op<void> {
+    yield* this.invalidate(undefined, "flush-all");
   }
 
   lookup(page: number): number | undefined {
@@ -173,7 +178,7 @@ export class SvaDomain extends TrackedDomain {
 
   /** The process unmapped pages. Source: Linux 7.2 `arm_smmu_mm_arch_invalidate_secondary_tlbs()`. */
   *unmapped(page: number, count: number): Op<void> {
-    yield* this.invalidate({ page, count, leaf: false });
+    yield* this.invalidate({ page, count, leaf: false }, "mm-unmap");
   }
 
   /**
@@ -189,7 +194,7 @@ export class SvaDomain extends TrackedDomain {
         yield* master.cdTable.write(ssid, place, makeSvaCd(this.smmu.features, this.asid, undefined, master.stalls));
       }
     }
-    yield* this.invalidate(undefined);
+    yield* this.invalidate(undefined, "mm-release");
   }
 
   free(): void {

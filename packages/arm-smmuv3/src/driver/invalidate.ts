@@ -1,6 +1,7 @@
 import type { Op, Words } from "@iommu-lab/core";
 import { ATC_SIZE_ALL, type CommandField, cmdAtcInv, encodeCommand } from "../layout/command.ts";
 import { INVALIDATION, type Invalidation, type InvalidationArray } from "./invalidation-array.ts";
+import type { DomainSite, InvalidationSite } from "./invalidation-site.ts";
 import type { Master } from "./master.ts";
 import type { SmmuDevice } from "./smmu-device.ts";
 
@@ -88,8 +89,11 @@ export function atcRange(sid: number, ssid: number, range: PageRange | undefined
 }
 
 /** Invalidates a function's whole ATC, or a PASID of it. Source: Linux 7.2 `arm_smmu_atc_inv_master()`. */
-export function* atcInvMaster(master: Master, ssid: number): Op<void> {
-  yield* master.smmu.commands.issueBatch(master.streams.map((sid) => atcRange(sid, ssid, undefined)));
+export function* atcInvMaster(master: Master, ssid: number, site: InvalidationSite): Op<void> {
+  yield* master.smmu.commands.invalidate(
+    site,
+    master.streams.map((sid) => atcRange(sid, ssid, undefined)),
+  );
 }
 
 /**
@@ -103,15 +107,16 @@ export function* invalidateDomain(
   smmu: SmmuDevice,
   array: () => InvalidationArray,
   range: PageRange | undefined,
+  site: DomainSite,
 ): Op<void> {
   const current = array();
   if (!current.hasAts) {
-    yield* invalidateEntries(smmu, current.entries, range);
+    yield* invalidateEntries(smmu, current.entries, range, site);
     return;
   }
   yield current.lock.shared;
   try {
-    yield* invalidateEntries(smmu, current.entries, range);
+    yield* invalidateEntries(smmu, current.entries, range, site);
   } finally {
     current.lock.release();
   }
@@ -121,13 +126,20 @@ function* invalidateEntries(
   smmu: SmmuDevice,
   entries: readonly Invalidation[],
   range: PageRange | undefined,
+  site: DomainSite,
 ): Op<void> {
   const asids = entries.filter((entry) => entry.type === INVALIDATION.asid);
   const atcs = entries.filter((entry) => entry.type === INVALIDATION.ats);
   if (asids.length > 0) {
-    yield* smmu.commands.issueBatch(asids.flatMap((entry) => tlbiRange(smmu, entry.id, range)));
+    yield* smmu.commands.invalidate(
+      `${site}:tlb`,
+      asids.flatMap((entry) => tlbiRange(smmu, entry.id, range)),
+    );
   }
   if (atcs.length > 0) {
-    yield* smmu.commands.issueBatch(atcs.map((entry) => atcRange(entry.id, entry.ssid, range)));
+    yield* smmu.commands.invalidate(
+      `${site}:atc`,
+      atcs.map((entry) => atcRange(entry.id, entry.ssid, range)),
+    );
   }
 }

@@ -91,7 +91,7 @@ export function* removePasid(context: DriverContext, device: Device, pasid: Pasi
     const oldInvalidations = left?.invalidationsOf(master, pasid, master.atsEnabled) ?? [];
     yield* clearCd(master, pasid);
     if (master.atsEnabled) {
-      yield* atcInvMaster(master, pasid);
+      yield* atcInvMaster(master, pasid, "pasid-remove:atc");
     }
     yield* leaveOldDomain({ master, ssid: pasid, old: left, atsEnabled: master.atsEnabled, oldInvalidations });
   } finally {

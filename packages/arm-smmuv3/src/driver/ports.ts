@@ -1,4 +1,5 @@
 import type { IommuCore, Mmio, PhysicalMemory, Trace } from "@iommu-lab/core";
+import type { CommandFilter } from "./invalidation-site.ts";
 
 /** What the driver reaches the world through: memory, registers, the core it serves, and the trace. */
 export interface DriverPorts {
@@ -6,6 +7,8 @@ export interface DriverPorts {
   readonly mmio: Mmio;
   readonly trace: Trace;
   readonly core: IommuCore;
+  /** For tests: takes invalidations away. Absent = all are sent. */
+  readonly filter?: CommandFilter | undefined;
 }
 
 /** Owner of the driver's allocations. */

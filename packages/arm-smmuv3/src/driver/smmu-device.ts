@@ -73,14 +73,14 @@ export class SmmuDevice {
    * @throws KernelError ENXIO for an SMMU that the driver refuses
    */
   constructor(description: SmmuDescription, ports: DriverPorts) {
-    const { memory, mmio, trace } = ports;
+    const { memory, mmio, trace, filter } = ports;
     const { name, base } = description;
     this.name = name;
     this.description = description;
     this.ports = ports;
     this.features = probeFeatures((offset) => mmio.read32(base + offset), description);
     const { commandQueueBits, eventQueueBits, pageRequestQueueBits, pollsMessages } = this.features;
-    this.commands = new CommandQueue({ name, base, memory, mmio, trace }, commandQueueBits, pollsMessages);
+    this.commands = new CommandQueue({ name, base, memory, mmio, trace, filter }, commandQueueBits, pollsMessages);
     this.events = this.#recordQueue(EVENT_BYTES, eventQueueBits, "event queue");
     this.pageRequests = this.features.pri
       ? this.#recordQueue(PAGE_REQUEST_BYTES, pageRequestQueueBits, "PRI queue")

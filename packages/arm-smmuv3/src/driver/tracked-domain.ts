@@ -1,5 +1,6 @@
 import type { Domain, DomainType, Device, IommuDriver, Op } from "@iommu-lab/core";
 import { INVALIDATION, type Invalidation, InvalidationArray } from "./invalidation-array.ts";
+import type { DomainSite } from "./invalidation-site.ts";
 import type { PageRange } from "./invalidate.ts";
 import { invalidateDomain } from "./invalidate.ts";
 import type { Master } from "./master.ts";
@@ -80,7 +81,7 @@ export abstract class TrackedDomain implements Domain {
   }
 
   /** Pages changed: TLB first, then ATCs. */
-  invalidate(range: PageRange | undefined): Op<void> {
-    return invalidateDomain(this.smmu, () => this.#array, range);
+  invalidate(range: PageRange | undefined, site: DomainSite): Op<void> {
+    return invalidateDomain(this.smmu, () => this.#array, range, site);
   }
 }
