@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export { amdviLayouts } from "./codecs/layouts.ts";
 export {
   type DeviceAlias,
   type DeviceRange,

@@ -1,9 +1,10 @@
+import { amdviLayouts } from "@iommu-lab/amd-vi";
 import { smmuv3Layouts } from "@iommu-lab/arm-smmuv3";
 import { InputError, type LayoutCodec } from "@iommu-lab/core";
 import { cxlLayouts } from "@iommu-lab/cxl";
 
 /** Every layout that `decode` and `encode` know. */
-export const layouts: readonly LayoutCodec[] = [...smmuv3Layouts, ...cxlLayouts];
+export const layouts: readonly LayoutCodec[] = [...smmuv3Layouts, ...amdviLayouts, ...cxlLayouts];
 
 /**
  * The layout of a kind.

@@ -78,6 +78,7 @@ function memoryBlock({ first, last, page, count, read, write }: UnityMap): IvrsB
     reserved: 0n,
     start: BigInt(page) * PAGE,
     memoryLength: BigInt(count) * PAGE,
+    tail: new Uint8Array(),
   };
 }
 

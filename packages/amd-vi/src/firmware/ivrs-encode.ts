@@ -56,6 +56,7 @@ function rest(block: IvrsBlockFields): readonly number[] {
         ...u64(block.reserved),
         ...u64(block.start),
         ...u64(block.memoryLength),
+        ...block.tail,
       ];
     default:
       return [...block.data];

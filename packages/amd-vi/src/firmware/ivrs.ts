@@ -66,6 +66,8 @@ export interface IvmdBlock extends IvrsBlockBase {
   readonly start: bigint;
   /** Length of the memory in bytes. */
   readonly memoryLength: bigint;
+  /** Bytes behind the fields; usually none. */
+  readonly tail: Uint8Array;
 }
 
 /** A block of another type, skipped by its length. */
@@ -203,5 +205,6 @@ function readIvmd(reader: AcpiReader, base: IvrsBlockBase): IvmdBlock {
     reserved: reader.u64(offset + 8),
     start: reader.u64(offset + 16),
     memoryLength: reader.u64(offset + 24),
+    tail: reader.slice(offset + IVMD_BYTES, base.length - IVMD_BYTES),
   };
 }
