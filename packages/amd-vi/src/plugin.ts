@@ -13,12 +13,13 @@ import {
   token,
 } from "@iommu-lab/core";
 import type { AtsPolicy, Rid } from "@iommu-lab/pci";
-import { FABRIC, TOPOLOGY } from "@iommu-lab/pci";
+import { FABRIC, PCI_BUS, TOPOLOGY } from "@iommu-lab/pci";
 import { parseCommandLine } from "./driver/command-line.ts";
 import { AmdIommuDriver } from "./driver/driver.ts";
 import { EventThread } from "./driver/event-thread.ts";
 import { initUnits } from "./driver/init.ts";
 import { DriverState } from "./driver/state.ts";
+import { amdVersions } from "./driver/version.ts";
 import type { DeviceAlias, DeviceRange, DeviceSetting, FirmwareDescription, UnityMap } from "./firmware/description.ts";
 import { inRange } from "./firmware/description.ts";
 import type { MachineToDescribe } from "./firmware/ivrs-build.ts";
@@ -147,6 +148,16 @@ export function amdvi(options: AmdViOptions = {}, ...more: readonly AmdViOptions
           host.get(IVRS);
         },
       });
+      host.add(BOOT, {
+        name: "amd_iommu_detect",
+        order: 120,
+        // oxlint-disable-next-line require-yield
+        *run() {
+          if (!parseCommandLine(host.get(KERNEL)).off) {
+            host.get(PCI_BUS).requestAcs();
+          }
+        },
+      });
       host.add(BOOT, { name: "amd-iommu", order: 300, run: () => boot(host, plans) });
     },
   };
@@ -240,16 +251,22 @@ function readFirmware(host: PlatformHost, plans: readonly UnitPlan[]): FirmwareD
 
 function* boot(host: PlatformHost, plans: readonly UnitPlan[]): Op<void> {
   const kernel = host.get(KERNEL);
-  strategyOf(kernel, { "linux-7.2": true }, "amd-vi");
+  const version = strategyOf(kernel, amdVersions, "amd-vi");
   const commandLine = parseCommandLine(kernel);
   const policy = atsPolicyOf(kernel);
   const firmware = commandLine.off ? undefined : readFirmware(host, plans);
   if (firmware === undefined) {
     return;
   }
+  if (version.attach === "6.1" && commandLine.pageTable === "v2") {
+    throw new InputError(
+      "amd_iommu=pgtbl_v2: guest tables of Linux 6.1 are not modelled; leave it out, or take 6.12 or 7.2",
+    );
+  }
   const state = new DriverState({
     ports: { memory: host.get(MEMORY), mmio: host.get(MMIO), trace: host.get(TRACE) },
     core: host.get(IOMMU_CORE),
+    version,
     commandLine,
     firmware,
     policy,

@@ -1,4 +1,5 @@
 import { type Op, type Words, KernelError, getBits, withLock } from "@iommu-lab/core";
+import { EMPTY_DTE, encodeDte } from "../layout/device-table-entry.ts";
 import { decideAts, explainFailure } from "./ats-decision.ts";
 import { disableCapabilities, disablePri, enableAts, enablePasid, enablePri } from "./capabilities.ts";
 import type { DeviceData } from "./device-data.ts";
@@ -31,16 +32,58 @@ function entryFor(state: DriverState, device: DeviceData, domain: ProtectionDoma
 
 /** Writes the entry of a bound device. Source: Linux 7.2 `set_dte_entry()`. */
 export function* setDteEntry(state: DriverState, device: DeviceData, domain: ProtectionDomain): Op<void> {
-  const oldDomainId = getBits(state.deviceTable.read(device.rid), 79, 64);
+  if (state.version.dte === "patched") {
+    yield* writeDteEntry(state, device, domain);
+    yield* device.unit.completionWait();
+    return;
+  }
+  const oldDomainId = domainIdOf(state, device);
   yield* state.deviceTable.update(device, entryFor(state, device, domain));
   if (oldDomainId !== 0) {
     yield* state.deviceTable.flushDomainId(device.unit, oldDomainId);
   }
 }
 
-/** Blocks a device: V alone, and what firmware wants to stay. Source: Linux 7.2 `clear_dte_entry()`. */
-function clearDteEntry(state: DriverState, device: DeviceData): Op<void> {
-  return state.deviceTable.update(device, state.deviceTable.clearEntry(device.rid));
+/**
+ * Patches the entry of a bound device and its aliases and queues their invalidation; waits for nothing.
+ *
+ * Source: Linux 6.12 `dev_update_dte()`, `set_dte_entry()`; 6.1 `do_attach()`.
+ */
+export function* writeDteEntry(state: DriverState, device: DeviceData, domain: ProtectionDomain): Op<void> {
+  const oldDomainId = domainIdOf(state, device);
+  yield* state.deviceTable.patch(device, entryFor(state, device, domain), "second-first");
+  if (oldDomainId !== 0) {
+    yield* state.deviceTable.flushDomainId(device.unit, oldDomainId);
+  }
+  yield* state.deviceTable.cloneAliases(device);
+  yield* state.deviceTable.flush(device);
+}
+
+function domainIdOf(state: DriverState, device: DeviceData): number {
+  return getBits(state.deviceTable.read(device.rid), 79, 64);
+}
+
+/**
+ * Blocks a device: V alone, and what firmware wants to stay. Before 7.2 TV stays as well, with no permission, and so does I.
+ *
+ * Source: Linux 7.2 `clear_dte_entry()`.
+ */
+export function* clearDteEntry(state: DriverState, device: DeviceData): Op<void> {
+  const { deviceTable } = state;
+  if (state.version.dte === "built") {
+    yield* deviceTable.update(device, deviceTable.clearEntry(device.rid));
+    return;
+  }
+  yield* deviceTable.patch(device, encodeDte({ ...EMPTY_DTE, valid: true, translationValid: true }), "first-second");
+  yield* deviceTable.cloneAliases(device);
+  yield* deviceTable.flush(device);
+}
+
+function* clearDteAndWait(state: DriverState, device: DeviceData): Op<void> {
+  yield* clearDteEntry(state, device);
+  if (state.version.dte === "patched") {
+    yield* device.unit.completionWait();
+  }
 }
 
 /** Source: Linux 7.2 `init_gcr3_table()`. */
@@ -143,7 +186,7 @@ function attachDevice(state: DriverState, device: DeviceData, domain: Protection
  *
  * Source: Linux 7.2 `detach_device()`.
  */
-function detachDevice(state: DriverState, device: DeviceData): Op<void> {
+export function detachDevice(state: DriverState, device: DeviceData): Op<void> {
   return withLock(device.mutex, function* () {
     const { domain } = device;
     if (domain === undefined) {
@@ -153,7 +196,7 @@ function detachDevice(state: DriverState, device: DeviceData): Op<void> {
     device.pageRequests = false;
     device.atsWanted = false;
     yield* disableCapabilities(device);
-    yield* clearDteEntry(state, device);
+    yield* clearDteAndWait(state, device);
     yield domain.lock.exclusive;
     yield* flushDomain(domain, state.npCache);
     domain.devices.splice(domain.devices.indexOf(device), 1);
@@ -197,5 +240,5 @@ export function* blockDevice(state: DriverState, device: DeviceData): Op<void> {
   if (device.domain !== undefined) {
     yield* detachDevice(state, device);
   }
-  yield* withLock(device.mutex, () => clearDteEntry(state, device));
+  yield* withLock(device.mutex, () => clearDteAndWait(state, device));
 }

@@ -29,15 +29,21 @@ export class DeviceTable {
   readonly #firmware: FirmwareDescription;
   readonly #ports: DriverPorts;
   readonly #find: FindDeviceData;
+  readonly #plainCopies: boolean;
 
-  /** Allocates the table. Source: Linux 7.2 `alloc_pci_segment()`. */
-  constructor(firmware: FirmwareDescription, ports: DriverPorts, find: FindDeviceData) {
+  /**
+   * Allocates the table. Source: Linux 7.2 `alloc_pci_segment()`.
+   *
+   * @param plainCopies aliases get a copy of the words (before 7.2)
+   */
+  constructor(firmware: FirmwareDescription, ports: DriverPorts, find: FindDeviceData, plainCopies: boolean) {
     const needed = (firmware.lastDeviceId + 1) * DTE_BYTES;
     this.bytes = Math.max(4096, 2 ** Math.ceil(Math.log2(needed)));
     this.address = ports.memory.allocate(this.bytes, 4096, "amd-iommu", "device table");
     this.#firmware = firmware;
     this.#ports = ports;
     this.#find = find;
+    this.#plainCopies = plainCopies;
   }
 
   /** Number of entries that firmware's device IDs use. */
@@ -131,13 +137,37 @@ export class DeviceTable {
   }
 
   /**
+   * Writes the translation half of an entry, 64 bits at a time. Of the second word I, SE, SA, IoCtl, Cache, SD, EX and
+   * SysMgt stay as they are, even where the new entry has them 0. Invalidates nothing.
+   *
+   * Source: Linux 6.12 `set_dte_entry()`, `clear_dte_entry()`, `DTE_FLAG_MASK`.
+   *
+   * @param order which of the two words is stored first
+   */
+  *patch(device: DeviceData, words: Words, order: "first-second" | "second-first"): Op<void> {
+    const kept = getBits(this.read(device.rid), 105, 96);
+    const next = Uint32Array.from(words);
+    setBits(next, 105, 96, getBits(next, 105, 96) | kept);
+    for (const quadword of order === "first-second" ? [0, 1] : [1, 0]) {
+      yield preempt;
+      this.#storeWord(device, quadword, next);
+    }
+  }
+
+  /**
    * Gives the other requester IDs of a function's DMA the same entry.
    *
-   * Source: Linux 7.2 `clone_aliases()`, `clone_alias()`.
+   * Source: Linux 7.2 `clone_aliases()`, `clone_alias()`; before, a plain copy.
    */
   *cloneAliases(device: DeviceData): Op<void> {
     for (const { rid } of pciForEachDmaAlias(device.function)) {
-      if (rid !== device.rid) {
+      if (rid !== device.rid && this.#plainCopies) {
+        const words = this.read(device.rid);
+        for (let quadword = 0; quadword < DTE_BYTES / 8; quadword += 1) {
+          yield preempt;
+          this.#storeWord(this.#find(device.unit, rid), quadword, words);
+        }
+      } else if (rid !== device.rid) {
         yield* this.#update256(this.#find(device.unit, rid), this.read(device.rid));
       }
     }
@@ -214,14 +244,31 @@ export class DeviceTable {
     this.#store(device, HALF, upper);
   }
 
+  #storeWord(device: DeviceData, quadword: number, words: Words): void {
+    const { memory } = this.#ports;
+    const address = this.address + device.rid * DTE_BYTES + quadword * 8;
+    this.#reported(device, address, 8, () =>
+      memory.store64(address, words[quadword * 2] ?? 0, words[quadword * 2 + 1] ?? 0),
+    );
+  }
+
   /** 128 bits at once. */
   #store(device: DeviceData, offset: number, words: Words): void {
+    const { memory } = this.#ports;
+    const address = this.address + device.rid * DTE_BYTES + offset;
+    const first = offset / 4;
+    this.#reported(device, address, HALF, () => {
+      memory.store64(address, words[first] ?? 0, words[first + 1] ?? 0);
+      memory.store64(address + 8, words[first + 2] ?? 0, words[first + 3] ?? 0);
+    });
+  }
+
+  /** Stores, and tells the trace when the entry changed. */
+  #reported(device: DeviceData, at: number, size: number, store: () => void): void {
     const { memory, trace } = this.#ports;
     const address = this.address + device.rid * DTE_BYTES;
     const before = trace.active ? hexWords(this.read(device.rid)) : [];
-    const first = offset / 4;
-    memory.store64(address + offset, words[first] ?? 0, words[first + 1] ?? 0);
-    memory.store64(address + offset + 8, words[first + 2] ?? 0, words[first + 3] ?? 0);
+    store();
     if (!trace.active) {
       return;
     }
@@ -231,7 +278,7 @@ export class DeviceTable {
     }
     const fields = { iommu: device.unit.name, kind: "dte", rid: device.rid, address, before };
     const event = trace.emit("table:write", { ...fields, after: hexWords(after), decoded: describeDte(after) });
-    memory.noteWriter(address + offset, event, HALF);
+    memory.noteWriter(at, event, size);
   }
 }
 

@@ -1,14 +1,24 @@
 import type { Device, Domain, IommuDriver, Op, Pasid, ProcessMemory } from "@iommu-lab/core";
 import { KernelError, PageTable, preempt, withLock, x86_64 } from "@iommu-lab/core";
 import { amdV1 } from "../layout/host-page-table.ts";
+import { attachDomain61 } from "./attachment-6-1.ts";
 import { attachDomain, blockDevice } from "./attachment.ts";
-import { flushDomainPages } from "./invalidation.ts";
+import type { DeviceData } from "./device-data.ts";
+import { flushDomain, flushDomainPages } from "./invalidation.ts";
 import { removePasid, setPasid } from "./pasid-attachment.ts";
 import type { TableMode } from "./protection-domain.ts";
 import { ProtectionDomain } from "./protection-domain.ts";
 import type { DriverState } from "./state.ts";
 
-/** The one IDENTITY domain of all devices. Source: Linux 7.2 `identity_domain`, `amd_iommu_identity_attach()`. */
+function bind(state: DriverState, device: DeviceData, domain: ProtectionDomain): Op<void> {
+  return state.version.attach === "6.1" ? attachDomain61(state, device, domain) : attachDomain(state, device, domain);
+}
+
+/**
+ * The IDENTITY domain of all devices (7.2), or of one group.
+ *
+ * Source: Linux 7.2 `identity_domain`, `amd_iommu_identity_attach()`; 6.12 `protection_domain_alloc()`.
+ */
 export class IdentityDomain extends ProtectionDomain implements Domain {
   readonly #state: DriverState;
 
@@ -19,7 +29,12 @@ export class IdentityDomain extends ProtectionDomain implements Domain {
 
   /** Binds a device. @throws KernelError as {@link attachDomain} */
   attach(device: Device): Op<void> {
-    return attachDomain(this.#state, this.#state.dataOf(device), this);
+    return bind(this.#state, this.#state.dataOf(device), this);
+  }
+
+  /** Gives its domain ID back. */
+  free(): void {
+    this.#state.domainIds.free(this.domainId);
   }
 }
 
@@ -75,7 +90,7 @@ export class PagingDomain extends ProtectionDomain implements Domain {
 
   /** Binds a device. @throws KernelError as {@link attachDomain} */
   attach(device: Device): Op<void> {
-    return attachDomain(this.#state, this.#state.dataOf(device), this);
+    return bind(this.#state, this.#state.dataOf(device), this);
   }
 
   /** Maps pages. Only with NpCache anything is invalidated. @throws KernelError EINVAL, EEXIST */
@@ -97,6 +112,11 @@ export class PagingDomain extends ProtectionDomain implements Domain {
       yield* withLock(this.lock, () => flushDomainPages(this, page, count, false, this.#state.npCache));
     }
     return removed;
+  }
+
+  /** Invalidates everything of the domain. Source: Linux 6.12 `amd_iommu_flush_iotlb_all()`. */
+  flushAll(): Op<void> {
+    return withLock(this.lock, () => flushDomain(this, this.#state.npCache));
   }
 
   /** The host page a page is mapped to. */

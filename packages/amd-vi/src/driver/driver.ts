@@ -7,6 +7,7 @@ import type {
   Op,
   PageTableFormat,
   PagingRequest,
+  Pasid,
   ProcessMemory,
   ReservedRegion,
 } from "@iommu-lab/core";
@@ -15,7 +16,12 @@ import { pciDev, pciDeviceGroup } from "@iommu-lab/pci";
 import { decideAts } from "./ats-decision.ts";
 import { BlockedDomain, IdentityDomain, PagingDomain, SvaDomain } from "./domains.ts";
 import { inRange } from "../firmware/description.ts";
+import { detachDevice61 } from "./attachment-6-1.ts";
+import { detachDevice } from "./attachment.ts";
+import { removePasid } from "./pasid-attachment.ts";
 import { probeDevice } from "./probe.ts";
+import { ProtectionDomain } from "./protection-domain.ts";
+import type { DeviceData } from "./device-data.ts";
 import type { DriverState } from "./state.ts";
 
 /** FEE0_0000 … FEEF_FFFF: interrupts. */
@@ -30,17 +36,29 @@ const HT_REGION: ReservedRegion = { page: 0xfd00000, count: 0x300000, prot: 0, t
  */
 export class AmdIommuDriver implements IommuDriver {
   readonly name = "amd-iommu";
-  readonly identity: IdentityDomain;
-  readonly blocked: BlockedDomain;
-  readonly releaseDomain: Domain;
+  readonly identity?: IdentityDomain;
+  readonly blocked?: BlockedDomain;
+  readonly releaseDomain?: Domain;
   readonly processFormat: PageTableFormat = x86_64;
   readonly #state: DriverState;
 
   constructor(state: DriverState) {
     this.#state = state;
-    this.identity = new IdentityDomain(state, this);
-    this.blocked = new BlockedDomain(state, this);
-    this.releaseDomain = this.blocked;
+    const { identity, blockedDomain, release } = state.version;
+    if (identity === "static") {
+      this.identity = new IdentityDomain(state, this);
+    }
+    if (blockedDomain) {
+      this.blocked = new BlockedDomain(state, this);
+    }
+    if (release === "domain" && this.blocked !== undefined) {
+      this.releaseDomain = this.blocked;
+    }
+  }
+
+  /** Source: Linux 6.12 `amd_iommu_domain_alloc()`. */
+  allocIdentity(): Domain {
+    return new IdentityDomain(this.#state, this);
   }
 
   /** False when a unit has NpCache or the command line wants every unmap flushed. */
@@ -55,11 +73,16 @@ export class AmdIommuDriver implements IommuDriver {
 
   /**
    * Source: Linux 7.2 `amd_iommu_release_device()`: the release domain should have unbound the device; with IDENTITY as
-   * release domain (a direct region) it has bound it, and ATS stays on.
+   * release domain (a direct region) it has bound it, and ATS stays on. Before 7.2 the driver unbinds it itself
+   * (`amd_iommu_uninit_device()`).
    */
-  // oxlint-disable-next-line require-yield
   *releaseDevice(device: Device): Op<void> {
     const data = this.#state.dataOf(device);
+    if (this.#state.version.release === "detach") {
+      yield* unbind(this.#state, data);
+      this.#state.forget(device);
+      return;
+    }
     if (data.domain === undefined) {
       decideAts(this.#state, data, "release", "BLOCKED", data.gcr3.pasidCount);
     } else {
@@ -128,6 +151,9 @@ export class AmdIommuDriver implements IommuDriver {
 
   /** Source: Linux 7.2 `amd_iommu_domain_alloc_sva()`. @throws KernelError EINVAL for other than x86-64 tables */
   allocSva(device: Device, process: ProcessMemory): Domain {
+    if (!this.#state.version.sva) {
+      throw new KernelError("EOPNOTSUPP", `${device.name}: this kernel shares processes through another interface`);
+    }
     if (process.formatName !== x86_64.name) {
       throw new KernelError("EINVAL", `${device.name}: ${process.formatName} is no guest page table`);
     }
@@ -138,7 +164,17 @@ export class AmdIommuDriver implements IommuDriver {
     return this.#state.probed(device)?.atsEnabled ?? false;
   }
 
+  /** Takes a PASID away. Source: Linux 6.12 `amd_iommu_remove_dev_pasid()`. @throws KernelOops when the GCR3 table is gone */
+  *removePasid(device: Device, pasid: Pasid, domain: Domain): Op<void> {
+    if (domain instanceof ProtectionDomain) {
+      yield* removePasid(this.#state, this.#state.dataOf(device), domain, pasid);
+    }
+  }
+
   #tableMode(device: Device, request: PagingRequest): "v1" | "v2" {
+    if (this.#state.version.usersGetV1 && request.type === "UNMANAGED" && !request.pasid) {
+      return "v1";
+    }
     const { pageTable, pasidSupported } = this.#state;
     if (request.pasid && !pasidSupported) {
       throw new KernelError("EOPNOTSUPP", "amd_iommu_domain_alloc_paging_flags: no PASID support");
@@ -156,6 +192,15 @@ export class AmdIommuDriver implements IommuDriver {
     });
     return mode;
   }
+}
+
+/** Source: Linux 6.12 `amd_iommu_uninit_device()`, `amd_iommu_release_device()`. */
+function* unbind(state: DriverState, device: DeviceData): Op<void> {
+  decideAts(state, device, "release", "BLOCKED", device.gcr3.pasidCount);
+  if (device.domain !== undefined) {
+    yield* state.version.attach === "6.1" ? detachDevice61(state, device) : detachDevice(state, device);
+  }
+  yield* device.unit.completionWait();
 }
 
 function explainWish(wish: DomainType | undefined, pasidSupported: boolean): string {

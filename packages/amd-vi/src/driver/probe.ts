@@ -16,6 +16,10 @@ const PAGE_SHIFT = 12;
  */
 function recordFlags(state: DriverState, data: DeviceData, dev: PciDev): void {
   const { commandLine, gtPprSupported, capabilitiesPermitted: permitted } = state;
+  if (state.version.atsGate === "none") {
+    recordFlags61(state, data, dev);
+    return;
+  }
   if (permitted && gtPprSupported) {
     recordCapabilities(data, dev);
   }
@@ -46,6 +50,27 @@ function setupAlias(state: DriverState, dev: PciDev): void {
 }
 
 /**
+ * 6.1 enables ATS of whatever has it; a device counts as IOMMUv2-capable, and is put on IDENTITY, when it has ATS, PRI and
+ * PASID and the units have GT and PPR.
+ *
+ * Source: Linux 6.1 `iommu_init_device()`, `pci_iommuv2_capable()`, `attach_device()`.
+ */
+function recordFlags61(state: DriverState, data: DeviceData, dev: PciDev): void {
+  const { features, capabilitiesPermitted } = state;
+  recordCapabilities(data, dev);
+  const capable = data.atsSupported && data.priSupported && data.pasidSupported;
+  data.pasidSupported = capable && capabilitiesPermitted && features.gt && features.ppr;
+  state.decide(dev.name, {
+    rule: "amd-capability-gate",
+    input: `ATS, PRI and PASID: ${capable}; GT=${features.gt}, PPR=${features.ppr}`,
+    answer: `${data.atsSupported ? "ATS" : "no ATS"}, ${data.pasidSupported ? "IOMMUv2" : "no IOMMUv2"}`,
+    reason: "ATS needs nothing but IotlbSup; IOMMUv2 needs ATS, PRI, PASID, GT and PPR",
+    source: "Linux 6.1 iommu_init_device(), pci_iommuv2_capable()",
+    basis: "source",
+  });
+}
+
+/**
  * Takes a device in: what is kept of its requester ID, entries of its aliases, capabilities, STU.
  *
  * Source: Linux 7.2 `amd_iommu_probe_device()`.
@@ -67,12 +92,14 @@ export function* probeDevice(state: DriverState, device: Device): Op<void> {
   setupAlias(state, dev);
   yield* state.deviceTable.cloneAliases(data);
   recordFlags(state, data, dev);
-  if (state.pasidSupported && data.pasidSupported) {
+  if (state.version.sva && state.pasidSupported && data.pasidSupported) {
     data.maxPasids = Math.min(unit.maxPasids, pciMaxPasids(dev));
   }
   if (state.pageTable === "none") {
     throw new KernelError("ENODEV", "DMA translation not supported by the IOMMU");
   }
   yield* unit.completionWait();
-  yield* failureOf(pciPrepareAts(dev, PAGE_SHIFT));
+  if (state.version.prepareAts) {
+    yield* failureOf(pciPrepareAts(dev, PAGE_SHIFT));
+  }
 }

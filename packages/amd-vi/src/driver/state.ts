@@ -11,11 +11,13 @@ import { inRange } from "../firmware/description.ts";
 import type { Gcr3Owner } from "./gcr3-table.ts";
 import { AmdUnit } from "./unit.ts";
 import type { DriverPorts } from "./unit.ts";
+import type { AmdVersion } from "./version.ts";
 
 /** What a driver is made from. */
 export interface DriverSetup {
   readonly ports: DriverPorts;
   readonly core: IommuCore;
+  readonly version: AmdVersion;
   readonly commandLine: AmdCommandLine;
   readonly firmware: FirmwareDescription;
   readonly policy: AtsPolicy;
@@ -35,6 +37,8 @@ export interface Decision {
 export class DriverState implements Gcr3Owner {
   readonly ports: DriverPorts;
   readonly core: IommuCore;
+  /** What the kernel that runs does otherwise than others. */
+  readonly version: AmdVersion;
   readonly commandLine: AmdCommandLine;
   readonly firmware: FirmwareDescription;
   readonly policy: AtsPolicy;
@@ -59,12 +63,18 @@ export class DriverState implements Gcr3Owner {
   constructor(setup: DriverSetup) {
     this.ports = setup.ports;
     this.core = setup.core;
+    this.version = setup.version;
     this.commandLine = setup.commandLine;
     this.firmware = setup.firmware;
     this.policy = setup.policy;
     this.pageTable = setup.commandLine.pageTable;
     this.units = setup.firmware.units.map((description, index) => new AmdUnit(index, description, setup.ports));
-    this.deviceTable = new DeviceTable(setup.firmware, setup.ports, (unit, rid) => this.find(unit, rid));
+    this.deviceTable = new DeviceTable(
+      setup.firmware,
+      setup.ports,
+      (unit, rid) => this.find(unit, rid),
+      setup.version.dte === "patched",
+    );
   }
 
   /** The unit that serves a requester ID. Source: Linux 7.2 `rlookup_amd_iommu()`, `check_device()`. */

@@ -16,6 +16,8 @@ export const USER_PAGE = 0x12345;
 /** How a machine differs from the usual one. */
 export interface LabOptions extends AmdViOptions {
   readonly kernel?: KernelOptions;
+  /** Default `7.2`. */
+  readonly version?: string;
 }
 
 /**
@@ -42,8 +44,8 @@ export class Lab {
         endpoint: { rid: (index + 1) << 8, config: bytes },
       })),
     });
-    const { kernel, ...unit } = options;
-    this.platform = createPlatform({ kernel: linux("7.2", kernel), plugins: [pci(topology), amdvi(unit)] });
+    const { kernel, version = "7.2", ...unit } = options;
+    this.platform = createPlatform({ kernel: linux(version, kernel), plugins: [pci(topology), amdvi(unit)] });
     this.recorder = new Recorder(this.platform.trace);
     this.bus = this.platform.host.get(PCI_BUS);
   }

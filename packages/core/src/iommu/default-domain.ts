@@ -164,10 +164,11 @@ function allocType(state: CoreState, group: Group, device: Device, type: Default
   }
   const { driver, maxPasids } = iommuOf(device);
   if (type === "IDENTITY") {
-    if (driver.identity === undefined) {
+    const identity = driver.identity ?? driver.allocIdentity?.(device);
+    if (identity === undefined) {
       throw new KernelError("EOPNOTSUPP", `${driver.name} has no identity domain`);
     }
-    return driver.identity;
+    return identity;
   }
   if (maxPasids > 0 && state.rules.pasidDefaultDomain) {
     try {

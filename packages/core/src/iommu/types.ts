@@ -107,7 +107,7 @@ export interface IommuDriver {
   maxPasids(device: Device): number;
   /** The static IDENTITY domain. */
   readonly identity?: Domain;
-  /** An IDENTITY domain of the device's own, where the driver has no static one (6.1). */
+  /** An IDENTITY domain of the device's own, where the driver has no static one (AMD until 6.12). */
   allocIdentity?(device: Device): Domain;
   /** The static BLOCKED domain. */
   readonly blocked?: Domain;
