@@ -196,6 +196,7 @@ export {
   pciRestoreAtsState,
 } from "./linux/ats.ts";
 export { pciClearMaster, pciSetMaster } from "./linux/bus-master.ts";
+export { PciBusResets } from "./linux/bus-resets.ts";
 export { type DmaAliasQuirk, dmaAliasQuirks } from "./linux/dma-alias-quirks.ts";
 export { type DmaAlias, type DmaAliasRule, pciForEachDmaAlias } from "./linux/dma-alias.ts";
 export { pciSetupDevice } from "./linux/enumerate.ts";
@@ -234,10 +235,12 @@ export {
   pciResetPri,
   pciRestorePriState,
 } from "./linux/pri.ts";
+export { pciSetPowerState } from "./linux/power-state.ts";
 export { type ResetObserver, type ResetPoint } from "./linux/reset-context.ts";
 export { type ResetMethodName, type ResetRules, resetRules } from "./linux/reset-rules.ts";
 export { PciResets, type PciResetsInit, pciResetSupported } from "./linux/resets.ts";
 export { pciRestoreState, pciSaveState } from "./linux/save-restore.ts";
+export { type SavedRegister } from "./linux/saved-registers.ts";
 export { pciDisableSriov, pciEnableSriov, pciSriovNumVfs, pciSriovTotalVfs } from "./linux/sriov.ts";
 export { type IsolationStep, type WayToIsolation, wayToIsolation } from "./linux/way-to-isolation.ts";
 export { FABRIC, PCI_BUS, type PciPluginOptions, TOPOLOGY, pci } from "./plugin.ts";

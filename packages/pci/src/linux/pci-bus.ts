@@ -19,6 +19,7 @@ import { PciDev, pciDev } from "./pci-dev.ts";
 import { type PciFacts, type PciPlatform, pciPlatform } from "./pci-platform.ts";
 import { pciProfile } from "./pci-profile.ts";
 import type { ResetObserver } from "./reset-context.ts";
+import { PciBusResets } from "./bus-resets.ts";
 import { PciResets } from "./resets.ts";
 import { pciDisableSriov, pciEnableSriov, pciSriovNumVfs, pciSriovTotalVfs } from "./sriov.ts";
 
@@ -43,6 +44,8 @@ export class PciBus {
   readonly #hooks: readonly LifecycleHooks[];
   /** Resets of single functions, and their methods. */
   readonly resets: PciResets;
+  /** Resets of whole buses and links, which the IOMMU is not told. */
+  readonly busResets: PciBusResets;
   /** Functions that a scan has found so far and not added yet. */
   readonly #enumerating: PciDev[] = [];
   #acsRequested = false;
@@ -66,6 +69,7 @@ export class PciBus {
       acsRequested: () => this.#acsRequested || core.driver !== undefined,
       neighbour: (_dev, rid) => this.#known(rid),
     });
+    this.busResets = new PciBusResets((bus) => this.#functions().filter((dev) => dev.busNumber === bus));
     this.resets = new PciResets({
       core,
       onBus: (dev) => this.#functions().filter((other) => other.busNumber === dev.busNumber),

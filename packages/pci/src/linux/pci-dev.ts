@@ -7,6 +7,7 @@ import { pciEnableAcs } from "./acs-enable.ts";
 import { requesterIds } from "./dma-alias.ts";
 import { type PciPlatform, pciPlatform } from "./pci-platform.ts";
 import type { ResetMethodName } from "./reset-rules.ts";
+import type { SavedRegister } from "./saved-registers.ts";
 
 /** What the scan of the bus knows of a function before its capabilities are read. */
 export interface PciDevOptions {
@@ -129,10 +130,17 @@ export class PciDev implements BusDevice {
   hotplugSlot = false;
   /** The power state that the kernel believes in. */
   currentState: "D0" | "D3hot" = "D0";
+  /** Its base addresses as they were when it went into D3hot: the kernel's resources. */
+  savedBases: readonly number[] = [];
   /** `pci_save_state()` ran and the state was not restored since. */
   stateSaved = false;
   /** What `pci_save_state()` took: 16 header words, then DevCtl and DevCtl2. */
   savedState: readonly number[] = [];
+  /** What it took of error reporting (DPC, AER) and SR-IOV. */
+  savedCapabilities: { readonly errors: readonly SavedRegister[]; readonly sriov: readonly SavedRegister[] } = {
+    errors: [],
+    sriov: [],
+  };
 
   readonly #function: PciFunction;
 
@@ -261,8 +269,12 @@ export class PciDev implements BusDevice {
         (this.currentState === "D0" ? 0 : 128),
     );
     into.text(this.resetMethods.join(" "));
+    into.text(this.savedBases.join(" "));
     for (const word of this.savedState) {
       into.number(word);
+    }
+    for (const { value } of [...this.savedCapabilities.errors, ...this.savedCapabilities.sriov]) {
+      into.number(value);
     }
   }
 

@@ -109,9 +109,9 @@ export class PciResets {
    *
    * @throws KernelError ENOENT for one that had none, ENOTTY when all were disabled since, or what the method returned
    */
-  storeReset(device: Device): Op<void> {
+  *storeReset(device: Device): Op<void> {
     this.#expectFile(pciDev(device), "reset");
-    return this.resetFunction(device);
+    yield* this.resetFunction(device);
   }
 
   /**

@@ -6,6 +6,7 @@ import { pciRestorePasidState } from "./pasid.ts";
 import type { PciDev } from "./pci-dev.ts";
 import { pciRestorePriState } from "./pri.ts";
 import { resetRules } from "./reset-rules.ts";
+import { restoreErrorReporting, restoreIov, saveCapabilities } from "./saved-registers.ts";
 
 const HEADER_WORDS = 16;
 const DEVICE_CONTROL = 8;
@@ -13,8 +14,8 @@ const DEVICE_CONTROL2 = 0x28;
 const REGISTER_NAMES: Readonly<Record<number, string>> = { 4: "Command", 0x3c: "Interrupt Line" };
 
 /**
- * Takes the header and the PCI Express controls. ATS, PRI and PASID are not saved: they are made again from what the
- * kernel believes.
+ * Takes the header, the PCI Express controls, DPC, AER and SR-IOV. ATS, PRI and PASID are not saved: they are made again
+ * from what the kernel believes.
  *
  * Source: Linux 7.2 `pci_save_state()`.
  */
@@ -27,12 +28,13 @@ export function pciSaveState(dev: PciDev): void {
     words.push(dev.read16(dev.pcieCap + DEVICE_CONTROL), dev.read16(dev.pcieCap + DEVICE_CONTROL2));
   }
   dev.savedState = words;
+  dev.savedCapabilities = saveCapabilities(dev);
   dev.stateSaved = true;
 }
 
 /**
- * Puts everything back: PCI Express, PASID, PRI, ATS, the header (BARs, then COMMAND), ACS. So ATS is on again before
- * Bus Master is. Linux 6.1 does nothing when nothing was saved.
+ * Puts everything back: PCI Express, PASID, PRI, ATS, DPC, AER, the header (BARs, then COMMAND), ACS, SR-IOV. So ATS is
+ * on again before Bus Master is. Linux 6.1 does nothing when nothing was saved.
  *
  * Source: Linux 7.2 `pci_restore_state()`; without the capabilities that the model has no writable registers of.
  */
@@ -49,8 +51,10 @@ export function* pciRestoreState(dev: PciDev): Op<void> {
   yield* pciRestorePasidState(dev);
   yield* pciRestorePriState(dev);
   yield* pciRestoreAtsState(dev);
+  yield* restoreErrorReporting(dev);
   yield* restoreHeader(dev);
   yield* pciEnableAcs(dev);
+  yield* restoreIov(dev);
   dev.stateSaved = false;
 }
 
