@@ -127,7 +127,7 @@ function bytesOf({ config: source, headerType }: TreeFunction, options: MachineT
 }
 
 /** VFs that VF Enable can bring forth; what their config space has is made up from the PF's. */
-function dormantFunctions(physfn: TreeFunction, taken: ReadonlySet<Rid>, limit: number): readonly EndpointNode[] {
+function dormantFunctions(physfn: TreeFunction, taken: Set<Rid>, limit: number): readonly EndpointNode[] {
   const { config, rid, parent } = physfn;
   const at = config.findExtendedCapability(EXT_CAP_ID_SRIOV);
   if (at === 0) {
@@ -141,14 +141,14 @@ function dormantFunctions(physfn: TreeFunction, taken: ReadonlySet<Rid>, limit: 
     ...(config.findExtendedCapability(EXT_CAP_ID_ATS) === 0 ? {} : { ats: {} }),
     ari: { nextFunction: 0 },
   });
-  return virtualFunctionIds(config, at, rid, count)
-    .filter((id) => !taken.has(id))
-    .map((id) => ({
-      rid: id,
-      parent: parent?.rid,
-      config: bytes,
-      physfn: rid,
-      vfEnabled: false,
-      flrNs: undefined,
-    }));
+  const ids = virtualFunctionIds(config, at, rid, count).filter((id) => !taken.has(id));
+  ids.forEach((id) => taken.add(id));
+  return ids.map((id) => ({
+    rid: id,
+    parent: parent?.rid,
+    config: bytes,
+    physfn: rid,
+    vfEnabled: false,
+    flrNs: undefined,
+  }));
 }
