@@ -4,6 +4,38 @@
  * @packageDocumentation
  */
 export { type Atsr } from "./driver/ats-firmware.ts";
+export { dmarCodec } from "./firmware/dmar-codec.ts";
+export { type NewDmarStructure, type NewDmarTable, encodeDmar } from "./firmware/dmar-encode.ts";
+export {
+  ALL_PORTS,
+  ATC_REQUIRED,
+  type Andd,
+  DMAR_TYPE,
+  type DeviceScope,
+  type DmarStructure,
+  type DmarStructureBase,
+  type DmarTable,
+  type Drhd,
+  INCLUDE_PCI_ALL,
+  type PathHop,
+  type Rhsa,
+  type Rmrr,
+  SCOPE_TYPE,
+  type ScopeList,
+  type UnknownStructure,
+  decodeDmar,
+} from "./firmware/dmar.ts";
+export {
+  type AtsStatement,
+  type DmarRegion,
+  type ScopeMatch,
+  type ScopedDevice,
+  atsStatement,
+  matchScope,
+  regionsOf,
+  unitOf,
+  unitsInKernelOrder,
+} from "./firmware/scope-match.ts";
 export { type CachePolicies, type CachePolicy } from "./hardware/cache-policy.ts";
 export { type Register64, VtdUnit, type VtdUnitOptions, type VtdUnitPorts } from "./hardware/vtd-unit.ts";
 export { type InterruptSink } from "./interrupt.ts";
