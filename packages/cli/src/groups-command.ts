@@ -27,7 +27,10 @@ export function addGroups(program: Command): void {
   program
     .command("groups")
     .description("the IOMMU groups that Linux makes of a machine, each with its reason, and what would change them")
-    .argument("<file>", "output of lspci -xxxx, or a machine description in JSON; - is standard input")
+    .argument(
+      "<file>",
+      "output of lspci -xxxx or of lspci -vvv (as root), or a machine description in JSON; - is standard input",
+    )
     .option("--why <bdf>", "tell every decision about one function, and what would make it alone")
     .option("--what-if <change>", "acs=on:BDF, acs=off:BDF or quirk=off: show what changes (may be repeated)", one, [])
     .addOption(new Option("-k, --kernel <version>", "kernel version").choices(versions()).default("7.2"))

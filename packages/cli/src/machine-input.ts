@@ -4,6 +4,7 @@ import {
   type MachineFunction,
   describedFunctions,
   parseLspciDump,
+  parseLspciVerbose,
   parseMachineJson,
 } from "@iommu-lab/pci";
 import { readText } from "./files.ts";
@@ -19,12 +20,13 @@ export interface MachineInput {
 }
 
 const HEX_LINE = /^[\da-f]{2,3}:(?: [\da-f]{2}){1,16}\s*$/im;
-const CAPABILITY_LINE = /^\s+Capabilities: /m;
+const FUNCTION_LINE = /^(?:[\da-f]{4,8}:)?[\da-f]{2}:[\da-f]{2}\.[0-7] /im;
 
 /**
- * Reads a machine: an `lspci -xxxx` dump, or a machine description in JSON, told apart by what they look like.
+ * Reads a machine: an `lspci -xxxx` dump, the decoded text of `lspci -vvv`, or a machine description in JSON, told apart by
+ * what they look like. Where a text has both bytes and words, the bytes count.
  *
- * @throws InputError when it is neither, or cannot be read
+ * @throws InputError when it is none of them, or cannot be read
  */
 export function readMachine(file: string): MachineInput {
   const text = readText(file);
@@ -36,10 +38,11 @@ export function readMachine(file: string): MachineInput {
     const titles = functions.flatMap(({ bdf, header }) => (header === undefined ? [] : [[bdf, header] as const]));
     return { functions, titles: new Map(titles), warnings };
   }
-  if (CAPABILITY_LINE.test(text)) {
-    throw new InputError("is decoded text; expected lspci -xxxx, whose bytes tell all", { file });
+  if (FUNCTION_LINE.test(text)) {
+    const { machine, warnings } = parseLspciVerbose(text, file);
+    return ofDescription(machine, warnings, file);
   }
-  throw new InputError("is neither the text of lspci -xxxx nor a machine description in JSON", { file });
+  throw new InputError("is neither the text of lspci -xxxx or -vvv nor a machine description in JSON", { file });
 }
 
 function ofDescription(machine: MachineDescription, warnings: readonly string[], file: string): MachineInput {

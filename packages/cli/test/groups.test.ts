@@ -133,6 +133,28 @@ describe("groups", () => {
     expect(err).toContain(message);
   });
 
+  it("reads decoded text, also of a user who sees no capabilities: then it says so", () => {
+    const text = [
+      "00:1c.0 PCI bridge: Intel Corporation Device 7ab8 (prog-if 00 [Normal decode])",
+      "\tBus: primary=00, secondary=01, subordinate=01, sec-latency=0",
+      "\tCapabilities: [40] Express (v2) Root Port (Slot+), MSI 00",
+      "\tCapabilities: [220 v1] Access Control Services",
+      "\t\tACSCap:\tSrcValid+ TransBlk- ReqRedir+ CmpltRedir+ UpstreamFwd+ EgressCtrl- DirectTrans-",
+      "\t\tACSCtl:\tSrcValid+ TransBlk- ReqRedir+ CmpltRedir+ UpstreamFwd+ EgressCtrl- DirectTrans-",
+      "",
+      "01:00.0 Ethernet controller: Intel Corporation Device 1592",
+      "\tCapabilities: [40] Express (v2) Endpoint, MSI 00",
+      "",
+    ].join("\n");
+    expect(runCommand(["groups", file("text.txt", text)])).toBe(0);
+    expect(out).toContain("2 groups of 2 functions");
+    const blind = text
+      .replaceAll(/^\tCapabilities:.*$/gm, "\tCapabilities: <access denied>")
+      .replaceAll(/^\t\tACS.*\n/gm, "");
+    expect(runCommand(["groups", file("blind.txt", blind)])).toBe(2);
+    expect(err).toContain("has no capability of any function");
+  });
+
   it.each([
     ["hello\n", "is neither the text of lspci"],
     ["{]", "is no JSON"],

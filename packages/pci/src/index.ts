@@ -263,7 +263,7 @@ export {
   parseRid,
   pciTopology,
 } from "./topology/description.ts";
-export { describedFunctions } from "./topology/described-bytes.ts";
+export { describedFunctions } from "./topology/described-functions.ts";
 export { type MachineAddress, type MachineFunction, parseMachineAddress } from "./topology/machine-function.ts";
 export { type MachineTopologyOptions, machineTopology } from "./topology/live-topology.ts";
 export {

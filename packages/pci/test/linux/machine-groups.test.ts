@@ -16,6 +16,11 @@ const explained: readonly Explained[] = [
     reason: "the groups are those of a proposed kernel series, in which one port without ACS joins its whole slot",
   },
   {
+    machine: "apple-cometlake-titanridge",
+    functions: ["0000:00:1f.0", "0000:00:1f.3", "0000:00:1f.4", "0000:00:1f.5"],
+    reason: "the text of 00:1f.5 runs into that of functions that were cut out, and its group number is one of theirs",
+  },
+  {
     machine: "x299-skylake-e-asm1184",
     functions: [
       "0000:00:1c.0",
@@ -72,7 +77,7 @@ describe.skipIf(missingData !== undefined)(`groups of real machines ${missingDat
   );
 
   test("most machines have capability data and need no explanation", () => {
-    expect(machines.filter((name) => explained.every(({ machine }) => machine !== name))).toHaveLength(7);
+    expect(machines.filter((name) => explained.every(({ machine }) => machine !== name))).toHaveLength(6);
   });
 
   test("bytes of a machine give the same groups as its text", () => {
