@@ -1,3 +1,5 @@
+import { COLUMNS, addToRow } from "./register-columns.ts";
+
 /**
  * What software may do with a field, and what resets do to it, in the terms of PCIe 6.0 §7.4 and CXL 3.1 §8.1:
  *
@@ -66,6 +68,10 @@ export interface RegisterLayout {
   readonly fields: readonly FieldLayout[];
   /** What each field is called in a decoded capability: `register.field`, or the register's name where they are the same. */
   readonly keys: readonly string[];
+  /** What all fields but the conditional ones say in a register map, column by column. */
+  readonly row: Int32Array;
+  /** Fields that another bit decides about, or whose reset value the instance decides. */
+  readonly conditional: readonly FieldLayout[];
   /** Whether this instance of the capability, which starts at `at`, has the register. Absent: always. */
   readonly when?: RegisterCondition;
 }
@@ -124,7 +130,17 @@ export function register(
 ): RegisterLayout {
   const only = fields.length === 1 && fields[0]?.name === name;
   const keys = only ? [name] : fields.map((one) => `${name}.${one.name}`);
-  return when === undefined ? { name, offset, size, fields, keys } : { name, offset, size, fields, keys, when };
+  const row = new Int32Array(COLUMNS);
+  const conditional = fields.filter((one) => {
+    const { reset = 0 } = one;
+    if (one.needs !== undefined || typeof reset !== "number") {
+      return true;
+    }
+    addToRow(row, one, fieldMask(one), reset << one.low);
+    return false;
+  });
+  const found = { name, offset, size, fields, keys, row, conditional };
+  return when === undefined ? found : { ...found, when };
 }
 
 /** A register that is one field. */

@@ -2,9 +2,9 @@ import { capabilityLayout } from "./capability-layouts.ts";
 import type { CapabilityEntry } from "./capability-list.ts";
 import { EXT_CAP_ID_DVSEC, EXT_CAP_ID_SRIOV } from "./extended-layouts.ts";
 import { baseAddressMask, baseAddressOffsets, headerLayout } from "./header-layout.ts";
+import { COLUMN, COLUMNS, addToRow } from "./register-columns.ts";
 import {
   type CapabilityLayout,
-  type FieldAccess,
   type FieldLayout,
   type RegisterReader,
   fieldMask,
@@ -25,43 +25,8 @@ export interface BaseAddress {
  */
 export type ConfigReset = "flr" | "conventional" | "fundamental";
 
-/** What a map says about a dword: one row of numbers, in this order. */
-const ROW = {
-  RW: 0,
-  RW1C: 1,
-  RWL: 2,
-  RWO: 3,
-  W1: 4,
-  structure: 5,
-  flrMask: 6,
-  flrValue: 7,
-  conventionalMask: 8,
-  conventionalValue: 9,
-  fundamentalMask: 10,
-  fundamentalValue: 11,
-} as const;
-
-/** Numbers in a row. */
-const ROW_LENGTH = 12;
-
 /** A column of the map. */
-export type MapColumn = keyof typeof ROW;
-
-/** Which column takes software's writes to a field, by its access; no column: writes do not reach it. */
-const writeColumn: Readonly<Record<FieldAccess, number>> = {
-  RO: -1,
-  ROS: -1,
-  HwInit: -1,
-  RW: ROW.RW,
-  RWS: ROW.RW,
-  RW1C: ROW.RW1C,
-  RW1CS: ROW.RW1C,
-  RWL: ROW.RWL,
-  RWO: ROW.RWO,
-  W1: ROW.W1,
-};
-
-const sticky: ReadonlySet<FieldAccess> = new Set(["ROS", "RWS", "RW1CS"]);
+export type MapColumn = keyof typeof COLUMN;
 
 /**
  * The layouts of one function's registers, turned into masks, so that a write or a reset needs no table search. Only
@@ -76,7 +41,7 @@ export class RegisterMap {
   readonly #rowOf: Uint16Array;
   /** Dword numbers in the order of their rows. */
   readonly #dwords: number[] = [];
-  #rows = new Int32Array(64 * ROW_LENGTH);
+  #rows = new Int32Array(64 * COLUMNS);
   readonly #config: RegisterReader;
 
   constructor(config: RegisterReader, entries: readonly CapabilityEntry[], baseAddresses: readonly BaseAddress[]) {
@@ -91,7 +56,7 @@ export class RegisterMap {
       }
     }
     for (const { offset, mask } of baseAddresses) {
-      for (const column of [ROW.RW, ROW.flrMask, ROW.conventionalMask, ROW.fundamentalMask]) {
+      for (const column of [COLUMN.RW, COLUMN.flrMask, COLUMN.conventionalMask, COLUMN.fundamentalMask]) {
         this.#or(column, offset, mask);
       }
     }
@@ -101,16 +66,16 @@ export class RegisterMap {
   /** What column `column` says about the byte at `offset`. */
   byte(column: MapColumn, offset: number): number {
     const row = this.#rowOf[offset >>> 2] ?? 0;
-    return row === 0 ? 0 : ((this.#rows[(row - 1) * ROW_LENGTH + ROW[column]] ?? 0) >>> (8 * (offset & 3))) & 0xff;
+    return row === 0 ? 0 : ((this.#rows[(row - 1) * COLUMNS + COLUMN[column]] ?? 0) >>> (8 * (offset & 3))) & 0xff;
   }
 
   /** Calls `visit` with each dword that a reset of this kind changes: its offset, the bits, and their new values. */
   eachReset(kind: ConfigReset, visit: (offset: number, mask: number, value: number) => void): void {
-    const column = ROW[`${kind}Mask`];
+    const column = COLUMN[`${kind}Mask`];
     for (let row = 0; row < this.#dwords.length; row += 1) {
-      const mask = this.#rows[row * ROW_LENGTH + column] ?? 0;
+      const mask = this.#rows[row * COLUMNS + column] ?? 0;
       if (mask !== 0) {
-        visit(4 * (this.#dwords[row] ?? 0), mask, this.#rows[row * ROW_LENGTH + column + 1] ?? 0);
+        visit(4 * (this.#dwords[row] ?? 0), mask, this.#rows[row * COLUMNS + column + 1] ?? 0);
       }
     }
   }
@@ -118,13 +83,13 @@ export class RegisterMap {
   #markStructure(entries: readonly CapabilityEntry[]): void {
     const words = [0x00, 0x02, 0x06, 0x0e, 0x14, 0x34, 0x100, 0x102];
     for (const at of words) {
-      this.#or(ROW.structure, at, 0xffff);
+      this.#or(COLUMN.structure, at, 0xffff);
     }
     for (const entry of entries) {
-      this.#or(ROW.structure, entry.offset, 0xffffffff);
+      this.#or(COLUMN.structure, entry.offset, 0xffffffff);
       if (entry.extended && entry.id === EXT_CAP_ID_DVSEC) {
-        this.#or(ROW.structure, entry.offset + 4, 0xffffffff);
-        this.#or(ROW.structure, entry.offset + 8, 0xffff);
+        this.#or(COLUMN.structure, entry.offset + 4, 0xffffffff);
+        this.#or(COLUMN.structure, entry.offset + 8, 0xffff);
       }
     }
   }
@@ -139,41 +104,33 @@ export class RegisterMap {
         // Repeated registers go on for as long as damaged counts say.
         break;
       }
-      for (const field of register.fields) {
-        this.#addField(field, at, at + register.offset);
+      this.#addRow(register.row, at + register.offset);
+      for (const field of register.conditional) {
+        this.#addConditional(field, at, at + register.offset);
       }
     }
   }
 
-  #addField(field: FieldLayout, capability: number, register: number): void {
-    const { access, needs } = field;
+  #addConditional(field: FieldLayout, capability: number, register: number): void {
+    const { needs, reset = 0 } = field;
     if (needs !== undefined) {
-      this.#or(ROW.structure, capability + needs.offset, 0xff);
+      this.#or(COLUMN.structure, capability + needs.offset, 0xff);
       if ((this.#config.read8(capability + needs.offset) & (1 << needs.bit)) === 0) {
         return;
       }
     }
-    const mask = fieldMask(field);
-    const column = writeColumn[access];
-    if (column >= 0) {
-      this.#or(column, register, mask);
-    }
-    // Hard-wired, or the function's own to set; an action has no state.
-    if (access === "W1" || access === "HwInit" || (access === "RO" && field.reset === undefined)) {
-      return;
-    }
-    const { reset = 0 } = field;
-    const value = (typeof reset === "number" ? reset : reset(this.#config, capability)) << field.low;
-    this.#or(ROW.fundamentalMask, register, mask);
-    this.#or(ROW.fundamentalValue, register, value);
-    if (sticky.has(access)) {
-      return;
-    }
-    this.#or(ROW.conventionalMask, register, mask);
-    this.#or(ROW.conventionalValue, register, value);
-    if (field.keptByFlr !== true) {
-      this.#or(ROW.flrMask, register, mask);
-      this.#or(ROW.flrValue, register, value);
+    const value = typeof reset === "number" ? reset : reset(this.#config, capability);
+    const row = new Int32Array(COLUMNS);
+    addToRow(row, field, fieldMask(field), value << field.low);
+    this.#addRow(row, register);
+  }
+
+  #addRow(row: Int32Array, register: number): void {
+    for (let column = 0; column < COLUMNS; column += 1) {
+      const mask = row[column] ?? 0;
+      if (mask !== 0) {
+        this.#or(column, register, mask);
+      }
     }
   }
 
@@ -182,9 +139,9 @@ export class RegisterMap {
     for (const entry of entries) {
       const row = this.#rowOf[entry.offset >>> 2] ?? 0;
       const kept = entry.extended ? 0 : 0xffff_0000;
-      for (let column = 0; column < ROW_LENGTH; column += 1) {
-        if (row !== 0 && column !== ROW.structure) {
-          const at = (row - 1) * ROW_LENGTH + column;
+      for (let column = 0; column < COLUMNS; column += 1) {
+        if (row !== 0 && column !== COLUMN.structure) {
+          const at = (row - 1) * COLUMNS + column;
           this.#rows[at] = (this.#rows[at] ?? 0) & kept;
         }
       }
@@ -209,13 +166,13 @@ export class RegisterMap {
       this.#dwords.push(dword);
       row = this.#dwords.length;
       this.#rowOf[dword] = row;
-      if (row * ROW_LENGTH > this.#rows.length) {
+      if (row * COLUMNS > this.#rows.length) {
         const larger = new Int32Array(2 * this.#rows.length);
         larger.set(this.#rows);
         this.#rows = larger;
       }
     }
-    const at = (row - 1) * ROW_LENGTH + column;
+    const at = (row - 1) * COLUMNS + column;
     this.#rows[at] = (this.#rows[at] ?? 0) | mask;
   }
 }
