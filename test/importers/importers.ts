@@ -2,6 +2,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { smmuv3Layouts } from "@iommu-lab/arm-smmuv3";
 import { type LayoutCodec, bytesOfHex } from "@iommu-lab/core";
+import { cxlLayouts } from "@iommu-lab/cxl";
 import {
   describedConfig,
   describedFunctions,
@@ -158,5 +159,5 @@ export const importers: readonly Importer[] = [
     },
     seeds: [nic, port, nic.slice(0, 256), nic.slice(0, 64)],
   },
-  ...[...pciLayouts, ...smmuv3Layouts].map(ofCodec),
+  ...[...pciLayouts, ...cxlLayouts, ...smmuv3Layouts].map(ofCodec),
 ];

@@ -50,17 +50,33 @@ export class ConfigSpace implements RegisterReader {
 
   /**
    * @param bytes - 256 or 4096 bytes, which are copied; a shorter dump is padded with zeros to the next of these sizes
+   * @param origin - the config space of which these are the bytes as they stand: for {@link ConfigSpace.fork}
    * @throws InputError when there are no bytes, or more than 4096
    */
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, origin?: ConfigSpace) {
     if (bytes.length === 0 || bytes.length > EXTENDED_BYTES) {
       throw new InputError(`config space of ${bytes.length} bytes, expected 1 to ${EXTENDED_BYTES}`);
     }
     this.size = bytes.length <= CONVENTIONAL_BYTES ? CONVENTIONAL_BYTES : EXTENDED_BYTES;
     this.#bytes = new Uint8Array(this.size);
     this.#bytes.set(bytes);
-    this.#present = bytes.length;
-    this.#baseAddresses = findBaseAddresses(this, this.capabilities().entries);
+    if (origin === undefined) {
+      this.#present = bytes.length;
+      this.#baseAddresses = findBaseAddresses(this, this.capabilities().entries);
+      return;
+    }
+    this.#present = origin.#present;
+    this.#baseAddresses = origin.#baseAddresses;
+    this.#lists = origin.capabilities();
+    this.#map = origin.#registerMap();
+  }
+
+  /**
+   * Another function with the same registers as they stand now, without listeners. What is found out about a layout is shared:
+   * a machine that is made again and again should be forked from one that is never written.
+   */
+  fork(): ConfigSpace {
+    return new ConfigSpace(this.#bytes, this);
   }
 
   /** One byte; all ones beyond {@link ConfigSpace.size}. */

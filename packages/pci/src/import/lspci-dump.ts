@@ -73,6 +73,43 @@ interface OpenFunction {
   readonly bytes: number[];
 }
 
+/**
+ * Adds a line exactly as `lspci` prints it: the next offset, a colon, and 16 times a space and two digits. Whether it was one;
+ * all other lines are read with more care.
+ */
+function addWholeLine(bytes: number[], text: string): boolean {
+  const offset = bytes.length;
+  const digits = offset < 0x100 ? 2 : 3;
+  if (offset > 0xff0 || text.length !== digits + 1 + 3 * BYTES_PER_LINE || text[digits] !== ":") {
+    return false;
+  }
+  let at = 0;
+  for (let index = 0; index < digits; index += 1) {
+    at = 16 * at + digit(text.charCodeAt(index));
+  }
+  if (at !== offset) {
+    return false;
+  }
+  for (let from = digits + 1; from < text.length; from += 3) {
+    const byte = 16 * digit(text.charCodeAt(from + 1)) + digit(text.charCodeAt(from + 2));
+    if (text.charCodeAt(from) !== 0x20 || Number.isNaN(byte)) {
+      bytes.length = offset;
+      return false;
+    }
+    bytes.push(byte);
+  }
+  return true;
+}
+
+/** Value of a hexadecimal digit, by its character code; NaN for any other character. */
+function digit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) {
+    return code - 0x30;
+  }
+  const letter = code | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : Number.NaN;
+}
+
 class DumpReader {
   readonly #file: string | undefined;
   readonly #functions: DumpFunction[] = [];
@@ -85,6 +122,9 @@ class DumpReader {
   }
 
   line(text: string, line: number): void {
+    if (this.#open !== undefined && addWholeLine(this.#open.bytes, text)) {
+      return;
+    }
     const header = HEADER.exec(text);
     if (header !== null) {
       this.#startFunction(header, line);

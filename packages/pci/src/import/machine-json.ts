@@ -1,4 +1,5 @@
 import { InputError } from "@iommu-lab/core";
+import { expectInputSize } from "./input-size.ts";
 import type { MachineDescription } from "./machine-description.ts";
 
 /** What a value must be: a word for a plain value, the shape of an object, or a list of either. */
@@ -77,9 +78,10 @@ const whole: ReadonlySet<string> = new Set(["acs", "bridge", "subsystem"]);
  *
  * @param fileName named in errors
  * @throws InputError for text that is no JSON (with its line), for a field of another kind than expected, for an address
- *   that cannot be read or comes twice, and for a machine without devices
+ *   that cannot be read or comes twice, for a machine without devices, and for more than 64 MiB
  */
 export function parseMachineJson(text: string, fileName?: string): MachineDescription {
+  expectInputSize("the machine description", text.length, fileName);
   const where = fileName === undefined ? {} : { file: fileName };
   let value: unknown;
   try {
@@ -176,9 +178,12 @@ class Checker {
       this.#fail(at, value, "an object");
     }
     const isWhole = whole.has(at.slice(at.lastIndexOf(".") + 1));
+    // A capability is nothing without its place and its name.
+    const isCapability = at.endsWith("]") && "offset" in shape;
     for (const [field, inner] of Object.entries(shape)) {
       const found = Object.hasOwn(value, field) ? value[field] : undefined;
-      this.#check(isWhole ? (found ?? null) : found, inner, `${at}.${field}`);
+      const isNeeded = isWhole || (isCapability && field !== "version");
+      this.#check(isNeeded ? (found ?? null) : found, inner, `${at}.${field}`);
     }
   }
 

@@ -1,4 +1,5 @@
 import { InputError } from "@iommu-lab/core";
+import { ConfigSpace } from "../config-space/config-space.ts";
 import {
   type EndpointOptions,
   endpointConfig,
@@ -89,6 +90,8 @@ export interface PortNode {
   readonly parent: Rid | undefined;
   /** Config space at power-on. */
   readonly config: Uint8Array;
+  /** The same, of which every platform's function is a fork; never written. */
+  readonly image: ConfigSpace;
   /** Firmware marks it as leading out of the box. */
   readonly externalFacing: boolean;
   /** What becomes of requester IDs from below, at a bridge to conventional PCI. Default `as-is`. */
@@ -103,6 +106,8 @@ export interface EndpointNode {
   readonly parent: Rid | undefined;
   /** Config space at power-on. */
   readonly config: Uint8Array;
+  /** The same, of which every platform's function is a fork; never written. */
+  readonly image: ConfigSpace;
   /** The PF of a VF. */
   readonly physfn: Rid | undefined;
   /** A VF: whether it is there from the start. Default true. */
@@ -162,7 +167,14 @@ class Builder {
         ? rootPortConfig({ ...buses, ...acs })
         : switchPortConfig({ side: "downstream", ...buses, ...acs });
     const config = spec.config ?? built;
-    this.ports.push({ rid, kind, parent, config, externalFacing: spec.externalFacing ?? false });
+    this.ports.push({
+      rid,
+      kind,
+      parent,
+      config,
+      image: new ConfigSpace(config),
+      externalFacing: spec.externalFacing ?? false,
+    });
     for (let bus = secondary; bus <= subordinate; bus += 1) {
       this.#busesBelowPorts.add(bus);
     }
@@ -199,7 +211,7 @@ class Builder {
     const { secondary, subordinate } = busesOfSwitch(spec, rid);
     const config =
       spec.config ?? switchPortConfig({ side: "upstream", primary: rid >>> 8, secondary, subordinate, msi: true });
-    this.ports.push({ rid, kind: "upstream", parent, config, externalFacing: false });
+    this.ports.push({ rid, kind: "upstream", parent, config, image: new ConfigSpace(config), externalFacing: false });
     for (const downstream of spec.downstream) {
       this.port(downstream, "downstream", rid);
     }
@@ -215,7 +227,7 @@ class Builder {
     if (physfn !== undefined && !this.endpoints.some((one) => one.rid === physfn)) {
       throw new InputError(`${formatRid(rid)} is a VF of ${formatRid(physfn)}: expected that function before it`);
     }
-    this.endpoints.push({ rid, parent, config, physfn, flrNs: spec.flrNs });
+    this.endpoints.push({ rid, parent, config, image: new ConfigSpace(config), physfn, flrNs: spec.flrNs });
   }
 
   #take(rid: Rid): Rid {

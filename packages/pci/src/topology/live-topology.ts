@@ -68,11 +68,13 @@ function isBridge({ headerType }: TreeFunction): boolean {
 }
 
 function portOf(one: TreeFunction, options: MachineTopologyOptions): PortNode {
+  const image = imageOf(one, options);
   return {
     rid: one.rid,
     kind: kindOf(one),
     parent: one.parent?.rid,
-    config: bytesOf(one, options),
+    config: image.toBytes(),
+    image,
     externalFacing: one.externalFacing,
     requesterIds: requesterIdsOf(one),
   };
@@ -108,11 +110,12 @@ function requesterIdsOf({ pcieType, parent, config }: TreeFunction): RequesterId
 }
 
 function endpointOf(one: TreeFunction, physfn: Rid | undefined, options: MachineTopologyOptions): EndpointNode {
-  return { rid: one.rid, parent: one.parent?.rid, config: bytesOf(one, options), physfn, flrNs: undefined };
+  const image = imageOf(one, options);
+  return { rid: one.rid, parent: one.parent?.rid, config: image.toBytes(), image, physfn, flrNs: undefined };
 }
 
 /** Registers as after power-on, but with bus numbers, and with memory and mastering on as firmware leaves them. */
-function bytesOf({ config: source, headerType }: TreeFunction, options: MachineTopologyOptions): Uint8Array {
+function imageOf({ config: source, headerType }: TreeFunction, options: MachineTopologyOptions): ConfigSpace {
   const config = new ConfigSpace(source.toBytes());
   if (options.powerOn ?? true) {
     config.reset("conventional");
@@ -123,7 +126,7 @@ function bytesOf({ config: source, headerType }: TreeFunction, options: MachineT
     }
     config.poke8(COMMAND, config.read8(COMMAND) | MEMORY_AND_MASTER);
   }
-  return config.toBytes();
+  return config;
 }
 
 /** VFs that VF Enable can bring forth; what their config space has is made up from the PF's. */
@@ -143,10 +146,12 @@ function dormantFunctions(physfn: TreeFunction, taken: Set<Rid>, limit: number):
   });
   const ids = virtualFunctionIds(config, at, rid, count).filter((id) => !taken.has(id));
   ids.forEach((id) => taken.add(id));
+  const image = new ConfigSpace(bytes);
   return ids.map((id) => ({
     rid: id,
     parent: parent?.rid,
     config: bytes,
+    image,
     physfn: rid,
     vfEnabled: false,
     flrNs: undefined,

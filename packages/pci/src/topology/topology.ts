@@ -1,5 +1,4 @@
 import type { Clock, Digest, PhysicalMemory, Trace } from "@iommu-lab/core";
-import { ConfigSpace } from "../config-space/config-space.ts";
 import { Endpoint } from "../endpoint/endpoint.ts";
 import { Fabric } from "../fabric/fabric.ts";
 import type { PciFunction } from "../fabric/pci-function.ts";
@@ -93,12 +92,12 @@ export class Topology {
 
   #makePorts(description: TopologyDescription): Port[] {
     const ports = new Map<Rid, Port>();
-    for (const { rid, kind, parent, config, externalFacing, requesterIds } of description.ports) {
+    for (const { rid, kind, parent, image, externalFacing, requesterIds } of description.ports) {
       const upstream = parent === undefined ? undefined : ports.get(parent);
       const port = new Port({
         rid,
         name: machineName({ segment: this.segment, rid }),
-        config: new ConfigSpace(config),
+        config: image.fork(),
         kind,
         upstream,
         externalFacing,
@@ -113,13 +112,13 @@ export class Topology {
   #makeEndpoints(description: TopologyDescription): Endpoint[] {
     const endpoints = new Map<Rid, Endpoint>();
     const ports = new Map(this.ports.map((port) => [port.rid, port]));
-    for (const { rid, parent, config, physfn, vfEnabled, flrNs } of description.endpoints) {
+    for (const { rid, parent, image, physfn, vfEnabled, flrNs } of description.endpoints) {
       const port = parent === undefined ? undefined : ports.get(parent);
       const pf = physfn === undefined ? undefined : endpoints.get(physfn);
       const endpoint = new Endpoint({
         rid,
         name: machineName({ segment: this.segment, rid }),
-        config: new ConfigSpace(config),
+        config: image.fork(),
         fabric: this.fabric,
         clock: this.#clock,
         trace: this.#trace,

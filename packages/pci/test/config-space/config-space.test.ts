@@ -56,6 +56,31 @@ describe("ConfigSpace", () => {
     expect(config.read32(pri + 12)).toBe(0);
   });
 
+  test("a fork has the registers as they stand, and goes its own way", () => {
+    const config = new ConfigSpace(nic);
+    const ats = config.findExtendedCapability(EXT_CAP_ID_ATS);
+    const heard: number[] = [];
+    config.onWrite((offset) => heard.push(offset));
+    config.write(ats + 6, 2, 0x8000);
+    const fork = config.fork();
+    expect(fork.toBytes()).toEqual(config.toBytes());
+    expect(fork.size).toBe(config.size);
+    // The fork loses its PASID capability; its origin keeps it, with what software may do there.
+    const pasid = fork.findExtendedCapability(EXT_CAP_ID_PASID);
+    fork.poke16(ats + 2, 0x0001);
+    fork.write(ats + 6, 2, 0);
+    fork.write(pasid + 6, 2, 3);
+    expect(fork.findExtendedCapability(EXT_CAP_ID_PASID)).toBe(0);
+    expect(fork.read16(pasid + 6)).toBe(0);
+    config.write(pasid + 6, 2, 3);
+    expect(config.read16(pasid + 6)).toBe(3);
+    expect(config.read16(ats + 6)).toBe(0x8000);
+    expect(heard).toEqual([ats + 6, pasid + 6]);
+    const again = fork.fork();
+    again.reset("flr");
+    expect(again.read16(ats + 6)).toBe(0);
+  });
+
   test("beyond the end everything reads as ones, and nothing can be written", () => {
     const config = new ConfigSpace(new Uint8Array(64));
     expect(config.size).toBe(256);
