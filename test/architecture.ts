@@ -20,7 +20,9 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
 const apart: readonly (readonly [owner: string, from: string, to: string])[] = [
   ["core", "sim", "iommu"],
   ["core", "page-table", "iommu"],
-  ...["config-space", "fabric", "endpoint", "topology", "import"].map((folder) => ["pci", folder, "linux"] as const),
+  ...["config-space", "fabric", "endpoint", "topology", "import", "reset"].map(
+    (folder) => ["pci", folder, "linux"] as const,
+  ),
   ...["arm-smmuv3", "intel-vtd", "amd-vi"].flatMap((vendor) => [
     [vendor, "driver", "hardware"] as const,
     [vendor, "hardware", "driver"] as const,

@@ -4,6 +4,7 @@ import { CXL_DVSEC_DEVICE, DVSEC_VENDOR_CXL, type Endpoint } from "@iommu-lab/pc
 
 const CAPABILITY = 0xa;
 const CONTROL = 0xc;
+const LOCK = 0x14;
 
 /** Cache, IO and Mem: bits 0 to 2 of both registers. */
 const CACHE = 1;
@@ -16,6 +17,8 @@ export interface CxlFirmwareOptions {
   readonly enableCache?: boolean;
   /** Mem_Enable. Default true. */
   readonly enableMem?: boolean;
+  /** CONFIG_LOCK afterwards: software cannot change what is enabled until a reset. Default false. */
+  readonly lock?: boolean;
 }
 
 /**
@@ -39,6 +42,10 @@ export function* enableCxl(endpoints: readonly Endpoint[], options: CxlFirmwareO
       const after = endpoint.readConfig(dvsec + CONTROL, 2);
       const where = { device: endpoint.name, offset: dvsec + CONTROL, size: 2 as const };
       trace.emit("config:write", { ...where, before, after, register: "CXL Control" });
+    }
+    if (options.lock === true) {
+      yield preempt;
+      endpoint.writeConfig(dvsec + LOCK, 2, 1);
     }
   }
 }

@@ -1,5 +1,5 @@
 /**
- * CXL devices: what their DVSECs say, and the CXL.cache path to memory.
+ * CXL devices: what their DVSECs and firmware's tables say, the CXL.cache path to memory, and CXL reset.
  *
  * @packageDocumentation
  */
@@ -17,6 +17,9 @@ export {
 } from "./cedt/cedt.ts";
 export { cxlLayouts } from "./cedt/cedt-codec.ts";
 export { CxlCache } from "./cxl-cache.ts";
+export { CxlReset, type CxlResetTimes } from "./cxl-reset.ts";
+export { cxlDevice } from "./devices.ts";
 export { type CxlDeviceDvsec, type CxlDeviceType, cxlDeviceDvsec, cxlDeviceType } from "./dvsec.ts";
 export { type CxlFirmwareOptions, enableCxl } from "./firmware.ts";
-export { CXL_CACHES, cxl, cxlCache } from "./plugin.ts";
+export { CXL_CACHES, CXL_RESETS, type CxlOptions, cxl, cxlCache } from "./plugin.ts";
+export { type CxlBlockKind, type CxlRegisterBlock, cxlRegisterBlocks } from "./register-locator.ts";

@@ -1,6 +1,12 @@
 import { InputError } from "@iommu-lab/core";
 import { type ConfigBuilder, expectRange } from "./config-builder.ts";
-import { CXL_DVSEC_DEVICE, CXL_DVSEC_FLEX_BUS, CXL_DVSEC_PORT, DVSEC_VENDOR_CXL } from "./dvsec-layouts.ts";
+import {
+  CXL_DVSEC_DEVICE,
+  CXL_DVSEC_FLEX_BUS,
+  CXL_DVSEC_FUNCTION_MAP,
+  CXL_DVSEC_PORT,
+  DVSEC_VENDOR_CXL,
+} from "./dvsec-layouts.ts";
 import {
   EXT_CAP_ID_ACS,
   EXT_CAP_ID_ARI,
@@ -83,6 +89,10 @@ export interface CxlDeviceOptions {
   readonly cacheWritebackInvalidate?: boolean;
   /** CXL Reset Capable; true when absent. */
   readonly reset?: boolean;
+  /** CXL Reset Timeout: 0 = 10 ms, 1 = 100 ms, 2 = 1 s, 3 = 10 s, 4 = 100 s; 0 when absent. */
+  readonly resetTimeout?: number;
+  /** Function numbers that a CXL reset leaves alone (Non-CXL Function Map); no map when absent. */
+  readonly nonCxlFunctions?: readonly number[];
 }
 
 /** The CXL DVSEC for ports. */
@@ -229,20 +239,31 @@ export function addSriov(to: ConfigBuilder, options: SriovOptions): void {
 
 /** Appends the DVSECs of a CXL device: the device itself and its Flex Bus port. */
 export function addCxlDevice(to: ConfigBuilder, options: CxlDeviceOptions): void {
-  const io = options.io ?? true;
-  const hdmCount = options.hdmCount ?? (options.mem ? 1 : 0);
+  const { io = true, reset = true, resetTimeout = 0, cacheWritebackInvalidate = options.cache } = options;
+  const { hdmCount = options.mem ? 1 : 0 } = options;
   expectRange("cxl.hdmCount", hdmCount, 0, 2);
+  expectRange("cxl.resetTimeout", resetTimeout, 0, 4);
   const protocols = (options.cache ? 1 : 0) | (io ? 2 : 0) | (options.mem ? 4 : 0);
   const at = addDvsec(to, CXL_DVSEC_DEVICE, 2, 0x3c);
   to.set16(
     at + 0xa,
-    protocols |
-      (hdmCount << 4) |
-      ((options.cacheWritebackInvalidate ?? options.cache) ? 0x40 : 0) |
-      ((options.reset ?? true) ? 0x80 : 0),
+    protocols | (hdmCount << 4) | (cacheWritebackInvalidate ? 0x40 : 0) | (reset ? 0x80 : 0) | (resetTimeout << 8),
   );
   to.set16(at + 0xc, (options.cacheEnabled === true ? 1 : 0) | (io ? 2 : 0) | (options.memEnabled === true ? 4 : 0));
+  if (options.nonCxlFunctions !== undefined) {
+    addFunctionMap(to, options.nonCxlFunctions);
+  }
   addFlexBus(to, protocols);
+}
+
+function addFunctionMap(to: ConfigBuilder, functions: readonly number[]): void {
+  const at = addDvsec(to, CXL_DVSEC_FUNCTION_MAP, 0, 0x2c);
+  const words = new Uint32Array(8);
+  for (const fn of functions) {
+    expectRange("cxl.nonCxlFunctions", fn, 0, 255);
+    words[fn & 7] = ((words[fn & 7] ?? 0) | (1 << (fn >>> 3))) >>> 0;
+  }
+  words.forEach((word, index) => to.set32(at + 0xc + 4 * index, word));
 }
 
 /** Appends the DVSECs of a CXL root port or switch downstream port. */
