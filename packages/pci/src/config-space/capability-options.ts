@@ -250,13 +250,14 @@ export function addCxlDevice(to: ConfigBuilder, options: CxlDeviceOptions): void
     protocols | (hdmCount << 4) | (cacheWritebackInvalidate ? 0x40 : 0) | (reset ? 0x80 : 0) | (resetTimeout << 8),
   );
   to.set16(at + 0xc, (options.cacheEnabled === true ? 1 : 0) | (io ? 2 : 0) | (options.memEnabled === true ? 4 : 0));
-  if (options.nonCxlFunctions !== undefined) {
-    addFunctionMap(to, options.nonCxlFunctions);
-  }
+  addFunctionMap(to, options.nonCxlFunctions);
   addFlexBus(to, protocols);
 }
 
-function addFunctionMap(to: ConfigBuilder, functions: readonly number[]): void {
+function addFunctionMap(to: ConfigBuilder, functions: readonly number[] | undefined): void {
+  if (functions === undefined) {
+    return;
+  }
   const at = addDvsec(to, CXL_DVSEC_FUNCTION_MAP, 0, 0x2c);
   const words = new Uint32Array(8);
   for (const fn of functions) {
