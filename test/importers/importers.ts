@@ -1,5 +1,6 @@
 import { readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
+import { amdviLayouts } from "@iommu-lab/amd-vi";
 import { smmuv3Layouts } from "@iommu-lab/arm-smmuv3";
 import { type LayoutCodec, bytesOfHex } from "@iommu-lab/core";
 import { cxlLayouts } from "@iommu-lab/cxl";
@@ -159,5 +160,5 @@ export const importers: readonly Importer[] = [
     },
     seeds: [nic, port, nic.slice(0, 256), nic.slice(0, 64)],
   },
-  ...[...pciLayouts, ...cxlLayouts, ...smmuv3Layouts].map(ofCodec),
+  ...[...pciLayouts, ...cxlLayouts, ...smmuv3Layouts, ...amdviLayouts].map(ofCodec),
 ];

@@ -2,9 +2,10 @@ import { amdviLayouts } from "@iommu-lab/amd-vi";
 import { smmuv3Layouts } from "@iommu-lab/arm-smmuv3";
 import { InputError, type LayoutCodec } from "@iommu-lab/core";
 import { cxlLayouts } from "@iommu-lab/cxl";
+import { pciLayouts } from "@iommu-lab/pci";
 
 /** Every layout that `decode` and `encode` know. */
-export const layouts: readonly LayoutCodec[] = [...smmuv3Layouts, ...amdviLayouts, ...cxlLayouts];
+export const layouts: readonly LayoutCodec[] = [...smmuv3Layouts, ...amdviLayouts, ...cxlLayouts, ...pciLayouts];
 
 /**
  * The layout of a kind.

@@ -1,4 +1,10 @@
-import { type InspectedFunction, inspectFunction, parseLspciDump } from "@iommu-lab/pci";
+import {
+  type DecodedFields,
+  type InspectedFunction,
+  inspectFunction,
+  parseLspciDump,
+  pciLayouts,
+} from "@iommu-lab/pci";
 import { describe, expect, test } from "vitest";
 import { type ExpectedDevice, dumpCases, missingData } from "./third-party-data.ts";
 
@@ -84,6 +90,32 @@ function isPlain(value: unknown): value is object {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** What the answers say of DOE, DPC and IDE, in their words, from the fields. */
+function otherAnswers(found: InspectedFunction): Pick<ExpectedDevice, "doe" | "dpcCap" | "ideCap"> {
+  const fieldsOf = (id: number): DecodedFields[] =>
+    found.capabilities.filter((one) => one.extended && one.id === id).map(({ fields }) => fields);
+  const sign = (fields: DecodedFields, name: string): string => (fields[`capability.${name}`] === 1 ? "+" : "-");
+  const number = (fields: DecodedFields, name: string): number => fields[`capability.${name}`] ?? -1;
+  const doe = fieldsOf(0x2e).map((fields) => ({ intSup: number(fields, "interruptSupport") === 1 }));
+  const [dpc] = fieldsOf(0x1d);
+  const [ide] = fieldsOf(0x30);
+  const streams = (fields: DecodedFields, has: string, minus1: string): number =>
+    number(fields, has) === 1 ? number(fields, minus1) + 1 : 0;
+  return {
+    ...(doe.length === 0 ? {} : { doe }),
+    ...(dpc === undefined
+      ? {}
+      : {
+          dpcCap: `IntMsgNum ${number(dpc, "interruptMessageNumber")}, RPExt${sign(dpc, "rpExtensions")} PoisonedTLP${sign(dpc, "poisonedTlpEgressBlocking")} SwTrigger${sign(dpc, "softwareTrigger")} RP PIO Log ${number(dpc, "rpPioLogSize")}, DL_ActiveErr${sign(dpc, "dlActiveErrCor")}`,
+        }),
+    ...(ide === undefined
+      ? {}
+      : {
+          ideCap: `Lnk=${streams(ide, "linkStream", "linkTcsMinus1")} Sel=${streams(ide, "selectiveStreams", "selectiveStreamsMinus1")} FlowThru${sign(ide, "flowThrough")} PartHdr${sign(ide, "partialHeaderEncryption")} Aggr${sign(ide, "aggregation")} PCPC${sign(ide, "pcrc")} IDE_KM${sign(ide, "ideKm")} SelCfg${sign(ide, "selectiveForConfig")} Alg='AES-GCM-256-96b' TCs=${number(ide, "linkTcsMinus1") + 1} TeeLim${sign(ide, "teeLimitedStream")} XT${sign(ide, "xt")}`,
+        }),
+  };
+}
+
 describe.skipIf(missingData !== undefined)(`dumps of real machines ${missingData ?? ""}`, () => {
   test("there are all twenty", () => {
     expect(dumpCases().length).toBeGreaterThanOrEqual(20);
@@ -103,6 +135,32 @@ describe.skipIf(missingData !== undefined)(`dumps of real machines ${missingData
         const answer = answerAbout(device, part);
         expect(comparable(found[part], answer), `${device.bdf} ${part}`).toEqual(answer);
       }
+      const { doe, dpcCap, ideCap } = device;
+      expect({ doe, dpcCap, ideCap }, `${device.bdf} others`).toEqual({
+        doe: undefined,
+        dpcCap: undefined,
+        ideCap: undefined,
+        ...otherAnswers(found),
+      });
     }
+  });
+
+  test("a CXL device of before the consortium's vendor id, as a person read it", () => {
+    const dump = dumpCases().find(({ expected }) => expected.cxlByHand !== undefined);
+    const answer = dump?.expected.cxlByHand ?? {};
+    const bytes = parseLspciDump(dump?.text ?? "").functions[0]?.bytes ?? new Uint8Array(0);
+    const at = Number.parseInt(String(answer["dvsecOffset"]), 16);
+    const dvsec = bytes.slice(at, at + 0x38);
+    expect(inspectFunction("0000:6b:00.0", bytes).cxl).toBeUndefined();
+    dvsec.set([0x98, 0x1e], 4);
+    const fields = pciLayouts.find(({ kind }) => kind === "cxl-dvsec")?.decode(dvsec).fields;
+    const bits = (register: string, names: readonly string[]): unknown[] =>
+      names.map((name) => [name, fields?.[`${register}.${name}`] === 1]);
+    const answers = (names: readonly string[]): unknown[] => names.map((name) => [name, answer[name]]);
+    const capability = ["cacheCapable", "ioCapable", "memCapable", "memHwInit", "viralCapable"];
+    const control = ["cacheEnable", "ioEnable", "memEnable"];
+    expect(bits("capability", capability)).toEqual(answers(capability));
+    expect(bits("control", control)).toEqual(answers(control));
+    expect(fields?.["capability.hdmCount"]).toBe(answer["hdmCount"]);
   });
 });

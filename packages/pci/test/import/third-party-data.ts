@@ -10,7 +10,11 @@ const root: string =
 export interface DumpCase {
   readonly name: string;
   readonly text: string;
-  readonly expected: { readonly devices: readonly ExpectedDevice[] };
+  readonly expected: {
+    readonly devices: readonly ExpectedDevice[];
+    /** What a person read from the bytes of a DVSEC that came before the consortium's vendor id. */
+    readonly cxlByHand?: Readonly<Record<string, unknown>>;
+  };
 }
 
 /** What `lspci` says about a function, as far as it is compared. */
@@ -34,6 +38,9 @@ export interface ExpectedDevice {
   readonly ari?: object;
   readonly sriov?: object;
   readonly cxl?: object;
+  readonly doe?: readonly { readonly intSup: boolean }[];
+  readonly dpcCap?: string;
+  readonly ideCap?: string;
 }
 
 /** Why there are no cases, or undefined. */
