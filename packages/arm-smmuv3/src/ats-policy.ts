@@ -34,7 +34,22 @@ export const smmuv3OnDemand: AtsPolicy = {
     state.livePasids > 0 || event.startsWith("pasid") || state.guestWantsAts !== undefined ? "source" : "recorded",
 };
 
-const SHIPPED: ReadonlyMap<string, AtsPolicy> = new Map([["linux-7.2", smmuv3OnDemand]]);
+/**
+ * What Linux 6.12 ships for SMMUv3: the same without a thought for functions that require ATS.
+ *
+ * Source: Linux 6.12 `arm_smmu_attach_prepare()`, `arm_smmu_attach_dev_ste()`.
+ */
+export const smmuv3OnDemand612: AtsPolicy = {
+  id: "smmuv3-on-demand-6.12",
+  source: "Linux 6.12 arm_smmu_attach_prepare(), arm_smmu_attach_dev_ste()",
+  wants: (_event: AtsEvent, state: AtsState): boolean => wants({ ...state, required: false }),
+  basis: (): Basis => "source",
+};
+
+const SHIPPED: ReadonlyMap<string, AtsPolicy> = new Map([
+  ["linux-6.12", smmuv3OnDemand612],
+  ["linux-7.2", smmuv3OnDemand],
+]);
 
 function isPolicy(value: unknown): value is AtsPolicy {
   return (

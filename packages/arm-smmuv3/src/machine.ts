@@ -185,7 +185,11 @@ export function leaveFirmware(
       trace.emit("warn", { where: "iort", what });
     }
   };
+  let known: SmmuFirmwareView | undefined;
   return () => {
+    if (known !== undefined) {
+      return known;
+    }
     const read = new Uint8Array(words.length);
     const readView = new DataView(read.buffer);
     for (let offset = 0; offset < read.length; offset += 4) {
@@ -195,6 +199,7 @@ export function leaveFirmware(
     for (const warning of decoded.warnings) {
       warn(warning);
     }
-    return firmwareOfIort(decoded, 0, warn);
+    known = firmwareOfIort(decoded, 0, warn);
+    return known;
   };
 }

@@ -13,10 +13,11 @@ import {
   preempt,
   token,
 } from "@iommu-lab/core";
-import { FABRIC } from "@iommu-lab/pci";
+import { FABRIC, PCI_BUS } from "@iommu-lab/pci";
 import { atsPolicyOf } from "./ats-policy.ts";
 import { ArmSmmuV3Driver } from "./driver/driver.ts";
 import type { CommandFilter } from "./driver/invalidation-site.ts";
+import { driverVersions } from "./driver/version.ts";
 import { interruptHandlers } from "./driver/interrupts.ts";
 import type { SmmuFirmwareView } from "./firmware/firmware-view.ts";
 import {
@@ -177,7 +178,7 @@ function buildDriver(
   places: readonly PlacedSmmu[],
   filter: CommandFilter | undefined,
 ): ArmSmmuV3Driver {
-  strategyOf(host.get(KERNEL), { "linux-7.2": true }, "arm-smmuv3");
+  const version = strategyOf(host.get(KERNEL), driverVersions, "arm-smmuv3");
   const driver = new ArmSmmuV3Driver(
     {
       readFirmware: host.get(FIRMWARE),
@@ -185,7 +186,14 @@ function buildDriver(
       vhe: options.el2 ?? true,
       preservesConfig: options.preservesConfig ?? true,
     },
-    { memory: host.get(MEMORY), mmio: host.get(MMIO), trace: host.get(TRACE), core: host.get(IOMMU_CORE), filter },
+    {
+      memory: host.get(MEMORY),
+      mmio: host.get(MMIO),
+      trace: host.get(TRACE),
+      core: host.get(IOMMU_CORE),
+      version,
+      filter,
+    },
     atsPolicyOf(host.get(KERNEL)),
   );
   const scheduler = host.get(SCHEDULER);
@@ -235,6 +243,16 @@ export function smmuv3Filtered(options: Smmuv3Options, filter: CommandFilter | u
           yield preempt;
           host.get(SMMUV3_INSTANCES);
           host.get(FIRMWARE);
+        },
+      });
+      host.add(BOOT, {
+        name: "iort",
+        order: 150,
+        *run() {
+          yield preempt;
+          if (host.get(FIRMWARE)().asksForAcs) {
+            host.get(PCI_BUS).requestAcs();
+          }
         },
       });
       host.add(BOOT, { name: "arm-smmu-v3", order: 300, run: () => host.get(SMMUV3_DRIVER).start() });

@@ -3,10 +3,8 @@ import { pciDisableAts, pciEnableAts } from "@iommu-lab/pci";
 import { cmdCfgiSte, cmdPrefetchConfig } from "../layout/command.ts";
 import { EATS, STE, STE_CONFIG, describeSte } from "../layout/stream-table-entry.ts";
 import { makeEmptyCd } from "./context-descriptor.ts";
-import type { Invalidation } from "./invalidation-array.ts";
-import { atcInvMaster, tlbiAsid } from "./invalidate.ts";
+import { atcInvMaster } from "./invalidate.ts";
 import type { Master } from "./master.ts";
-import { steKind } from "./stream-entry.ts";
 import type { TrackedDomain } from "./tracked-domain.ts";
 
 /** What one attach carries from its preparation to its end (`struct arm_smmu_attach_state`). */
@@ -18,8 +16,8 @@ export interface AttachState {
   readonly old: TrackedDomain | undefined;
   /** Whether ATS will be on. */
   readonly atsEnabled: boolean;
-  /** What the old domain invalidates for this function. */
-  readonly oldInvalidations: readonly Invalidation[];
+  /** Whether it was on. */
+  readonly atsWasEnabled: boolean;
 }
 
 /**
@@ -37,12 +35,12 @@ export function* attachPrepare(
   old: TrackedDomain | undefined,
   atsEnabled: boolean,
 ): Op<AttachState> {
-  const oldInvalidations = old?.invalidationsOf(master, ssid, master.atsEnabled) ?? [];
+  const atsWasEnabled = master.atsEnabled;
   next?.addUser(master, ssid, atsEnabled);
   if (!atsEnabled && master.atsEnabled) {
     yield* pciDisableAts(master.pci);
   }
-  return { master, ssid, old, atsEnabled, oldInvalidations };
+  return { master, ssid, old, atsEnabled, atsWasEnabled };
 }
 
 /**
@@ -65,19 +63,14 @@ export function* attachCommit(state: AttachState): Op<void> {
 }
 
 /**
- * The old domain forgets the function. An ASID that nobody uses any more is flushed now, because nobody will invalidate
- * it later.
+ * The old domain forgets the function.
  *
  * Source: Linux 7.2 `arm_smmu_remove_master_domain()`, `arm_smmu_install_old_domain_invs()`.
  */
 export function* leaveOldDomain(state: AttachState): Op<void> {
-  const { master, ssid, old, oldInvalidations } = state;
-  if (old === undefined) {
-    return;
-  }
-  const flushed = yield* old.removeUser(master, ssid, oldInvalidations);
-  for (const asid of flushed) {
-    yield* master.smmu.commands.invalidate("old-domain:tlb", [tlbiAsid(master.smmu, asid)]);
+  const { master, ssid, old, atsWasEnabled } = state;
+  if (old !== undefined) {
+    yield* old.removeUser(master, ssid, atsWasEnabled);
   }
 }
 
@@ -102,7 +95,7 @@ export function* installSte(master: Master, target: Words): Op<void> {
   master.steAtsEnabled = getField(target, STE.eats) === EATS.full;
   for (const sid of streams) {
     const place = smmu.streamTable.entry(sid);
-    yield* smmu.tables.update(place, steKind, target, describeSte, () =>
+    yield* smmu.tables.update(place, smmu.ports.version.steKind, target, describeSte, () =>
       smmu.commands.invalidate("write-ste", [cmdCfgiSte(sid, true)]),
     );
     yield* smmu.commands.issue([cmdPrefetchConfig(sid)], false);

@@ -148,13 +148,24 @@ export class CommandQueue {
     return yield* this.issueBatch(filter === undefined ? commands : filter(site, commands));
   }
 
+  /** Issues invalidations with a SYNC from a place that does not wait; what is issued later waits for them as well. */
+  invalidateNow(site: InvalidationSite, commands: readonly Words[]): void {
+    const { filter } = this.#owner;
+    const sent = filter === undefined ? commands : filter(site, commands);
+    this.#issueNow([...sent, this.#sync(advance(this.#prod, sent.length, this.#log2Size))]);
+  }
+
   /** Puts one command into the queue from an interrupt handler, which cannot wait. */
   issueFromInterrupt(command: Words): void {
-    if (!this.hasSpace(1)) {
+    this.#issueNow([command]);
+  }
+
+  #issueNow(commands: readonly Words[]): void {
+    if (!this.hasSpace(commands.length)) {
       this.#warn("CMDQ timeout");
       return;
     }
-    this.#fill(this.#prod, [command]);
+    this.#fill(this.#prod, commands);
     if (!this.#owned) {
       this.#publish();
     }

@@ -63,7 +63,7 @@ export class PagingDomain extends TrackedDomain {
 
   constructor(context: DriverContext, smmu: SmmuDevice, type: "DMA" | "DMA-FQ" | "UNMANAGED") {
     const id = context.newDomainId();
-    super(id, type, context.driver, smmu, context.asids.allocate(smmu.features.asidBits));
+    super(id, type, context.driver, smmu, context.asids.allocate(smmu.features.asidBits), context.version.newBook);
     this.#context = context;
     this.#table = new PageTable(smmu.ports.memory, vmsav8_64, OWNER, `domain ${id} page table`);
   }
@@ -130,6 +130,7 @@ export class PagingDomain extends TrackedDomain {
 
   free(): void {
     this.#table.free();
+    this.forget();
     this.#context.asids.free(this.asid);
   }
 
@@ -151,7 +152,8 @@ export class SvaDomain extends TrackedDomain {
   #process: ProcessMemory | undefined;
 
   constructor(context: DriverContext, smmu: SmmuDevice, process: ProcessMemory) {
-    super(context.newDomainId(), "SVA", context.driver, smmu, context.asids.allocate(smmu.features.asidBits));
+    const asid = context.asids.allocate(smmu.features.asidBits);
+    super(context.newDomainId(), "SVA", context.driver, smmu, asid, context.version.newBook);
     this.#context = context;
     this.#process = process;
   }
@@ -198,6 +200,7 @@ export class SvaDomain extends TrackedDomain {
   }
 
   free(): void {
+    this.forget();
     this.#context.asids.free(this.asid);
   }
 }

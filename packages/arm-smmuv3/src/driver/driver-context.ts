@@ -2,12 +2,14 @@ import type { Device, Domain, IommuDriver, Lock } from "@iommu-lab/core";
 import type { AtsPolicy } from "@iommu-lab/pci";
 import type { AsidAllocator } from "./asid-allocator.ts";
 import type { Master } from "./master.ts";
+import type { DriverVersion } from "./version.ts";
 import { TrackedDomain } from "./tracked-domain.ts";
 
 /** What the domains of one driver share. */
 export interface DriverContext {
   readonly driver: IommuDriver;
   readonly policy: AtsPolicy;
+  readonly version: DriverVersion;
   /** `arm_smmu_asid_lock`: held while domains, STEs and context descriptors change together. */
   readonly asidLock: Lock;
   readonly asids: AsidAllocator;

@@ -9,6 +9,7 @@ import type {
   PageTableFormat,
   PagingRequest,
   ProcessMemory,
+  Pasid,
   ReservedRegion,
 } from "@iommu-lab/core";
 import { KernelError, Lock, PROT_MMIO, PROT_NOEXEC, PROT_WRITE } from "@iommu-lab/core";
@@ -21,10 +22,12 @@ import { disableDevice, resetDevice } from "./device-reset.ts";
 import { BlockedDomain, IdentityDomain, PagingDomain, SvaDomain } from "./domains.ts";
 import type { DriverContext } from "./driver-context.ts";
 import { Master } from "./master.ts";
+import { removePasid } from "./pasid-attach.ts";
+import type { DriverVersion } from "./version.ts";
 import type { DriverPorts } from "./ports.ts";
 import { OWNER } from "./ports.ts";
 import { installBypassStes } from "./reserved-memory.ts";
-import { disablePasid, enablePasid, insertMaster, prepareAts, removeMaster } from "./probe.ts";
+import { disablePasid, enablePasid, insertMaster, removeMaster } from "./probe.ts";
 import type { SmmuDescription } from "./smmu-device.ts";
 import { SmmuDevice } from "./smmu-device.ts";
 
@@ -57,7 +60,12 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
   readonly processFormat: PageTableFormat = vmsav8_64Process;
   readonly identity: Domain;
   readonly blocked: Domain;
+  /** What the core attaches when a function goes; absent where the driver does it itself. */
+  readonly releaseDomain?: Domain;
   readonly policy: AtsPolicy;
+  readonly version: DriverVersion;
+  /** A device tree or an IORT says which devices it serves. */
+  readonly firmwareDescribed = true;
   readonly asidLock: Lock = new Lock("arm_smmu_asid_lock");
   readonly asids: AsidAllocator = new AsidAllocator();
   readonly #core: IommuCore;
@@ -72,8 +80,12 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
     this.#ports = ports;
     this.#core = ports.core;
     this.policy = policy;
+    this.version = ports.version;
     this.identity = new IdentityDomain(this);
     this.blocked = new BlockedDomain(this);
+    if (this.version.releasedBy === "core") {
+      this.releaseDomain = this.blocked;
+    }
   }
 
   /** As the domains see it. */
@@ -84,10 +96,6 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
   /** The SMMUs that are up. */
   get smmus(): readonly SmmuDevice[] {
     return this.#smmus;
-  }
-
-  get releaseDomain(): Domain {
-    return this.blocked;
   }
 
   /**
@@ -136,7 +144,7 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
     yield* insertMaster(master);
     yield* enablePasid(master);
     try {
-      yield* prepareAts(master, this.policy);
+      yield* this.version.prepareAts(master, this.policy);
     } catch (error) {
       yield* disablePasid(master);
       removeMaster(master);
@@ -145,13 +153,22 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
     this.#masters.set(device, master);
   }
 
-  /** Source: Linux 7.2 `arm_smmu_release_device()`. */
+  /** Source: Linux 7.2 and 6.12 `arm_smmu_release_device()`. */
   *releaseDevice(device: Device): Op<void> {
     const master = this.masterOf(device);
+    if (this.releaseDomain === undefined) {
+      const last = device.iommu?.requireDirect === true ? this.identity : this.blocked;
+      yield* last.attach(device, this.ridDomainOf(device));
+    }
     yield* disablePasid(master);
     removeMaster(master);
     master.cdTable.free();
     this.#masters.delete(device);
+  }
+
+  /** Source: Linux 6.12 `arm_smmu_remove_dev_pasid()`. */
+  *removePasid(device: Device, pasid: Pasid, domain: Domain): Op<void> {
+    yield* removePasid(this, device, pasid, domain);
   }
 
   deviceGroup(device: Device): GroupHint {

@@ -103,7 +103,7 @@ export function* atcInvMaster(master: Master, ssid: number, site: InvalidationSi
  *
  * @param array gives the domain's array as it is now
  */
-export function* invalidateDomain(
+export function* invalidateArray(
   smmu: SmmuDevice,
   array: () => InvalidationArray,
   range: PageRange | undefined,

@@ -21,6 +21,7 @@ export const INVALIDATION_SITES = [
   "attach-commit:atc-kept",
   "attach-commit:atc-after-disable",
   "old-domain:tlb",
+  "domain-free:tlb",
   "pasid-remove:atc",
   "unmap:tlb",
   "unmap:atc",

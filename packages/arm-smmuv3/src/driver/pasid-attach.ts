@@ -88,12 +88,12 @@ export function* removePasid(context: DriverContext, device: Device, pasid: Pasi
   yield context.asidLock.exclusive;
   try {
     const left = tracked(old);
-    const oldInvalidations = left?.invalidationsOf(master, pasid, master.atsEnabled) ?? [];
+    const atsWasEnabled = master.atsEnabled;
     yield* clearCd(master, pasid);
     if (master.atsEnabled) {
       yield* atcInvMaster(master, pasid, "pasid-remove:atc");
     }
-    yield* leaveOldDomain({ master, ssid: pasid, old: left, atsEnabled: master.atsEnabled, oldInvalidations });
+    yield* leaveOldDomain({ master, ssid: pasid, old: left, atsEnabled: master.atsEnabled, atsWasEnabled });
   } finally {
     context.asidLock.release();
   }

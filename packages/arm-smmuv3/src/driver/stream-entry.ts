@@ -156,3 +156,6 @@ function safe(current: Words, target: Words): Words {
 
 /** How stream table entries may be rewritten. */
 export const steKind: EntryKind = { used, safe };
+
+/** The same before there were safe bits. Source: Linux 6.12 `arm_smmu_entry_qword_diff()`. */
+export const steKindWithoutSafeBits: EntryKind = { used };

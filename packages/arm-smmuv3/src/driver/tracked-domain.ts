@@ -1,22 +1,15 @@
-import type { Domain, DomainType, Device, IommuDriver, Op } from "@iommu-lab/core";
-import { INVALIDATION, type Invalidation, InvalidationArray } from "./invalidation-array.ts";
+import type { Device, Domain, DomainType, IommuDriver, Op } from "@iommu-lab/core";
+import type { BookOwner, DomainUser, InvalidationBook } from "./invalidation-book.ts";
 import type { DomainSite } from "./invalidation-site.ts";
 import type { PageRange } from "./invalidate.ts";
-import { invalidateDomain } from "./invalidate.ts";
 import type { Master } from "./master.ts";
 import type { SmmuDevice } from "./smmu-device.ts";
-
-/** A function on a domain, by RID (0) or PASID (`struct arm_smmu_master_domain`). */
-export interface DomainUser {
-  readonly master: Master;
-  readonly ssid: number;
-}
 
 /**
  * A domain that knows which functions are on it, so that it can invalidate for them: paging and SVA domains
  * (`struct arm_smmu_domain`).
  */
-export abstract class TrackedDomain implements Domain {
+export abstract class TrackedDomain implements Domain, BookOwner {
   readonly id: number;
   type: DomainType;
   readonly driver: IommuDriver;
@@ -24,14 +17,22 @@ export abstract class TrackedDomain implements Domain {
   /** Its TLB tag. */
   readonly asid: number;
   readonly #users: DomainUser[] = [];
-  #array = InvalidationArray.empty();
+  readonly #book: InvalidationBook;
 
-  constructor(id: number, type: DomainType, driver: IommuDriver, smmu: SmmuDevice, asid: number) {
+  constructor(
+    id: number,
+    type: DomainType,
+    driver: IommuDriver,
+    smmu: SmmuDevice,
+    asid: number,
+    newBook: (owner: BookOwner) => InvalidationBook,
+  ) {
     this.id = id;
     this.type = type;
     this.driver = driver;
     this.smmu = smmu;
     this.asid = asid;
+    this.#book = newBook(this);
   }
 
   abstract attach(device: Device, old: Domain | undefined): Op<void>;
@@ -41,47 +42,33 @@ export abstract class TrackedDomain implements Domain {
     return this.#users;
   }
 
-  /** What it has to invalidate now. */
-  get invalidations(): readonly Invalidation[] {
-    return this.#array.entries;
-  }
-
-  /** What it invalidates for one function. Source: Linux 7.2 `arm_smmu_master_build_invs()`. */
-  invalidationsOf(master: Master, ssid: number, ats: boolean): readonly Invalidation[] {
-    const own: Invalidation[] = [{ type: INVALIDATION.asid, id: this.asid, ssid: 0 }];
-    for (const sid of ats ? master.streams : []) {
-      own.push({ type: INVALIDATION.ats, id: sid, ssid });
-    }
-    return own;
-  }
-
-  /** A function comes. Source: Linux 7.2 `arm_smmu_install_new_domain_invs()`. */
+  /** A function comes. */
   addUser(master: Master, ssid: number, ats: boolean): void {
-    this.#users.push({ master, ssid });
-    this.#array = this.#array.merge(this.invalidationsOf(master, ssid, ats));
+    const user = { master, ssid };
+    this.#users.push(user);
+    this.#book.add(user, ats);
   }
 
   /**
-   * A function goes; waits for invalidations that are under way.
+   * A function goes.
    *
-   * @param gone what {@link TrackedDomain.invalidationsOf} said when it came
-   * @returns ASIDs that nobody uses any more
+   * @param ats whether its ATS was on
    */
-  *removeUser(master: Master, ssid: number, gone: readonly Invalidation[]): Op<readonly number[]> {
+  *removeUser(master: Master, ssid: number, ats: boolean): Op<void> {
     const index = this.#users.findIndex((user) => user.master === master && user.ssid === ssid);
-    if (index >= 0) {
-      this.#users.splice(index, 1);
+    const [user] = index < 0 ? [] : this.#users.splice(index, 1);
+    if (user !== undefined) {
+      yield* this.#book.remove(user, ats);
     }
-    const array = this.#array;
-    const unused = array.unref(gone);
-    yield array.lock.exclusive;
-    array.lock.release();
-    this.#array = array.merge([]);
-    return unused.filter((one) => one.type === INVALIDATION.asid).map((one) => one.id);
   }
 
   /** Pages changed: TLB first, then ATCs. */
   invalidate(range: PageRange | undefined, site: DomainSite): Op<void> {
-    return invalidateDomain(this.smmu, () => this.#array, range, site);
+    return this.#book.invalidate(range, site);
+  }
+
+  /** The domain is about to give its tag back. */
+  protected forget(): void {
+    this.#book.freed();
   }
 }

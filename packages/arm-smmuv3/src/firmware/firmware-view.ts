@@ -25,6 +25,8 @@ export interface SmmuFirmwareView {
   readonly smmus: readonly SmmuNode[];
   /** The root complex does ATS. */
   readonly rootComplexAts: boolean;
+  /** The kernel learns before it scans the bus that an SMMU is behind the root complex, and wants ACS. */
+  readonly asksForAcs: boolean;
   /** The stream of a requester ID; undefined = no SMMU is in the way. */
   streamOf(rid: number): StreamOfRid | undefined;
   /**
@@ -35,7 +37,17 @@ export interface SmmuFirmwareView {
   reservedOf(smmu: number, streams?: readonly number[]): readonly RmrRegion[];
 }
 
-/** What an IORT tells of one PCI segment. Source: Linux 7.2 `iort_iommu_configure_id()`, `arm_smmu_device_acpi_probe()`. */
+const SMMUS: ReadonlySet<string | undefined> = new Set(["smmuV2", "smmuV3"]);
+
+function kindAt(table: IortTable, offset: number): string | undefined {
+  return table.nodes.find((node) => node.offset === offset)?.kind;
+}
+
+/**
+ * What an IORT tells of one PCI segment.
+ *
+ * Source: Linux 7.2 `iort_iommu_configure_id()`, `iort_enable_acs()`, `arm_smmu_device_acpi_probe()`.
+ */
 export function firmwareOfIort(table: IortTable, segment: number, warn: FirmwareWarning): SmmuFirmwareView {
   const nodes = table.nodes.filter((node): node is IortNodeOf<"smmuV3"> => node.kind === "smmuV3");
   const rootComplex = rootComplexOf(table, segment);
@@ -46,6 +58,11 @@ export function firmwareOfIort(table: IortTable, segment: number, warn: Firmware
       httu: (flags >>> 1) & 3,
     })),
     rootComplexAts: rootComplex !== undefined && (rootComplex.atsAttribute & ATS_SUPPORTED) !== 0,
+    asksForAcs: table.nodes.some(
+      (node) =>
+        node.kind === "rootComplex" &&
+        node.mappings.some(({ outputReference }) => SMMUS.has(kindAt(table, outputReference))),
+    ),
     streamOf(rid) {
       if (rootComplex === undefined) {
         return undefined;
@@ -92,6 +109,7 @@ export function firmwareOfTree(tree: DeviceTree): SmmuFirmwareView {
   return {
     smmus: tree.smmus.map(({ base, coherent }) => ({ base, coherent, httu: undefined })),
     rootComplexAts: tree.atsSupported,
+    asksForAcs: false,
     streamOf(rid) {
       const range = tree.iommuMap.find((one) => rid >= one.rid && rid < one.rid + one.count);
       return range === undefined ? undefined : { smmu: range.smmu, sid: range.sid + (rid - range.rid) };

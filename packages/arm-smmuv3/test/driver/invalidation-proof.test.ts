@@ -117,7 +117,9 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     for (const pasid of PASIDS) {
       play.run(iommu.attachPasid(one, device, pasid));
     }
-    play.run(iommu.replacePasid(other, device, 2));
+    if (iommu.rules.pasid === "attach-replace") {
+      play.run(iommu.replacePasid(other, device, 2));
+    }
     play.run(one.unmap?.(7, 1) ?? done());
     for (const pasid of PASIDS) {
       play.run(iommu.detachPasid(device, pasid));
@@ -187,6 +189,9 @@ const cases: readonly (readonly [name: string, options: LabOptions, scenario: Sc
     [name, { device: NIC }, scenario] as const,
     [`${name} (requires ATS)`, { device: ACCELERATOR }, scenario] as const,
   ]),
+  ...Object.entries(scenarios).map(
+    ([name, scenario]) => [`${name} (Linux 6.12)`, { device: NIC, version: "6.12" }, scenario] as const,
+  ),
   ["boot", boot(false), afterBoot],
   ["boot at EL2", boot(true), afterBoot],
 ];
@@ -195,7 +200,11 @@ const cases: readonly (readonly [name: string, options: LabOptions, scenario: Sc
 function playAll(drop: InvalidationSite | undefined): readonly string[] {
   for (const [name, options, scenario] of cases) {
     const play = new Play(options, drop);
-    scenario(play);
+    try {
+      scenario(play);
+    } catch (error) {
+      throw new Error(`${name}, ${drop ?? "nothing"} dropped`, { cause: error });
+    }
     if (play.stale.length > 0) {
       return play.stale.map((what) => `${name}: ${what}`);
     }

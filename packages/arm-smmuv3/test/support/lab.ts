@@ -54,6 +54,8 @@ export interface LabOptions {
   readonly port?: Uint8Array;
   readonly smmu?: Smmuv3Options;
   readonly kernel?: KernelOptions;
+  /** Default 7.2. Before it, functions are probed when a driver binds. */
+  readonly version?: "6.12" | "7.2";
   /** More plugins, before the SMMU. */
   readonly plugins?: readonly Plugin[];
   /** Whether events are recorded. Default true; a lab without is several times faster. */
@@ -83,13 +85,16 @@ export class Lab {
       ],
     });
     this.platform = createPlatform({
-      kernel: linux("7.2", options.kernel ?? {}),
+      kernel: linux(options.version ?? "7.2", options.kernel ?? {}),
       plugins: [pci(topology), ...(options.plugins ?? []), smmuv3Filtered(options.smmu ?? {}, options.filter)],
     });
     this.recorder = new Recorder(options.record === false ? new Trace(new Clock()) : this.platform.trace);
     this.platform.boot();
     this.bus = this.platform.host.get(PCI_BUS);
     this.endpoint = this.platform.host.get(FABRIC).endpoint(RID);
+    if (options.version === "6.12") {
+      this.run(this.bus.bind(this.device, { name: "test-driver", managesDma: true }));
+    }
   }
 
   get driver(): ArmSmmuV3Driver {

@@ -1,0 +1,45 @@
+import { KernelError, type Op } from "@iommu-lab/core";
+import { type AtsPolicy, pciPrepareAts } from "@iommu-lab/pci";
+import type { EntryKind } from "./entry-update.ts";
+import { ArrayBook, type BookOwner, type InvalidationBook, ListBook } from "./invalidation-book.ts";
+import type { Master } from "./master.ts";
+import { prepareAts } from "./probe.ts";
+import { steKind, steKindWithoutSafeBits } from "./stream-entry.ts";
+
+/** Where the drivers of different kernels differ; everything else they share. */
+export interface DriverVersion {
+  /** What the probe of a function does about ATS. @throws KernelError */
+  readonly prepareAts: (master: Master, policy: AtsPolicy) => Op<void>;
+  /** How domains remember what to invalidate. */
+  readonly newBook: (owner: BookOwner) => InvalidationBook;
+  /** How stream table entries are rewritten. */
+  readonly steKind: EntryKind;
+  /** Who attaches BLOCKED (or IDENTITY) when a function goes: the core, or the driver itself. */
+  readonly releasedBy: "core" | "driver";
+}
+
+/**
+ * The STU is written for every function, whatever comes of it; nothing is asked about functions that require ATS.
+ *
+ * Source: Linux 6.12 `arm_smmu_probe_device()`.
+ */
+function* writeStu(master: Master): Op<void> {
+  try {
+    yield* pciPrepareAts(master.pci, master.smmu.features.pageShift);
+  } catch (error) {
+    if (!(error instanceof KernelError)) {
+      throw error;
+    }
+  }
+}
+
+/** The drivers that are modelled, by kernel. */
+export const driverVersions: Readonly<Record<string, DriverVersion>> = {
+  "linux-6.12": {
+    prepareAts: writeStu,
+    newBook: (owner) => new ListBook(owner),
+    steKind: steKindWithoutSafeBits,
+    releasedBy: "driver",
+  },
+  "linux-7.2": { prepareAts, newBook: (owner) => new ArrayBook(owner), steKind, releasedBy: "core" },
+};
