@@ -5,6 +5,7 @@ import type { Atsr } from "./driver/ats-firmware.ts";
 import { bootIntelIommu } from "./driver/boot.ts";
 import { intelIommuWords } from "./driver/command-line.ts";
 import { FaultInterrupt } from "./driver/fault-interrupt.ts";
+import type { DescriptorFilter } from "./driver/invalidation-site.ts";
 import type { CachePolicies, CachePolicy } from "./hardware/cache-policy.ts";
 import type { VtdUnitOptions } from "./hardware/vtd-unit.ts";
 import { VtdUnit } from "./hardware/vtd-unit.ts";
@@ -55,6 +56,15 @@ export interface VtdOptions extends Partial<Omit<VtdFeatures, "scalable">> {
  * ```
  */
 export function vtd(options: VtdOptions = {}): Plugin {
+  return vtdFiltered(options);
+}
+
+/**
+ * {@link vtd} whose driver sends only part of its invalidations.
+ *
+ * @param filter what of each list of invalidations is sent
+ */
+export function vtdFiltered(options: VtdOptions, filter?: DescriptorFilter): Plugin {
   const mode = options.mode ?? "scalable";
   const base = options.base ?? 0xfed90000;
   const serves = options.serves ?? ((): boolean => true);
@@ -97,6 +107,7 @@ export function vtd(options: VtdOptions = {}): Plugin {
             units: [{ name: unit.name, base, serves, interrupt }],
             atsr: options.atsr ?? "all-ports",
             scalable: mode === "scalable",
+            filter,
           }),
       });
     },
@@ -128,7 +139,8 @@ function powerOn(
   return unit;
 }
 
-function unitOptions(options: VtdOptions, scalable: boolean): VtdUnitOptions {
+/** What a unit of these options is. */
+export function unitOptions(options: VtdOptions, scalable: boolean): VtdUnitOptions {
   const features: VtdFeatures = { ...DEFAULT_FEATURES, ...named(options), scalable };
   const hostAddressWidth = options.hostAddressWidth ?? 48;
   if (!Number.isInteger(hostAddressWidth) || hostAddressWidth < 39 || hostAddressWidth > 52) {

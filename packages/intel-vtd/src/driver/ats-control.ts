@@ -210,7 +210,7 @@ export class AtsControl {
     }
     yield* this.disablePri(info);
     yield* this.disableDevice(info);
-    yield* flushDeviceTlbAlways(info, 0);
+    yield* flushDeviceTlbAlways(info, "policy-off:devtlb", 0);
   }
 
   #ask(info: DeviceInfo, event: AtsEvent, state: AtsState): boolean {

@@ -6,6 +6,7 @@ import type { Atsr } from "./ats-firmware.ts";
 import { intelIommuWords } from "./command-line.ts";
 import { ContextTables } from "./context-tables.ts";
 import { IntelIommuDriver } from "./driver.ts";
+import type { DescriptorFilter } from "./invalidation-site.ts";
 import type { FaultInterrupt } from "./fault-interrupt.ts";
 import { enableTranslation, initUnits } from "./init-units.ts";
 import { QueuedInvalidation } from "./queued-invalidation.ts";
@@ -33,6 +34,8 @@ export interface BootParts extends UnitPorts {
   readonly atsr: Atsr;
   /** Scalable mode where the hardware has it and the command line says nothing. */
   readonly scalable: boolean;
+  /** See {@link QueuedInvalidation}. */
+  readonly filter?: DescriptorFilter | undefined;
 }
 
 /**
@@ -56,7 +59,11 @@ export function* bootIntelIommu(parts: BootParts): Op<void> {
   }
   const units: ServedUnit[] = iommus.map((iommu) => {
     const tables = new TableWriter(iommu);
-    const queue = new QueuedInvalidation(iommu, (rid) => !version.givesUpOnGoneDevice || driver.devicePresent(rid));
+    const queue = new QueuedInvalidation(
+      iommu,
+      (rid) => !version.givesUpOnGoneDevice || driver.devicePresent(rid),
+      parts.filter,
+    );
     return { iommu, queue, tables, contexts: new ContextTables(iommu, tables) };
   });
   const driver = new IntelIommuDriver({

@@ -86,9 +86,14 @@ export class CacheTags {
    * Takes a range back after its mappings changed.
    *
    * @param leafOnly no table above the leaves was freed
+   * @param at what for
    */
-  *flushRange(range: AlignedRange, leafOnly: boolean): Op<void> {
-    yield* this.#flush((tag) => (tag.type === "iotlb" ? [this.#iotlb(tag, range, leafOnly)] : deviceTlb(tag, range)));
+  *flushRange(range: AlignedRange, leafOnly: boolean, at: "unmap" | "flush-all" = "unmap"): Op<void> {
+    yield* this.#flush((tag) =>
+      tag.type === "iotlb"
+        ? tag.unit.queue.kept(`${at}:iotlb`, [this.#iotlb(tag, range, leafOnly)])
+        : tag.unit.queue.kept(`${at}:devtlb`, deviceTlb(tag, range)),
+    );
   }
 
   /**
@@ -103,7 +108,9 @@ export class CacheTags {
       }
     }
     yield* this.#flush((tag) =>
-      tag.type === "iotlb" && tag.unit.iommu.caps.cm && !this.#firstStage ? [this.#iotlb(tag, range, false)] : [],
+      tag.type === "iotlb" && tag.unit.iommu.caps.cm && !this.#firstStage
+        ? tag.unit.queue.kept("map:iotlb", [this.#iotlb(tag, range, false)])
+        : [],
     );
   }
 

@@ -16,47 +16,53 @@ import {
   pasidIotlbInvalidation,
 } from "../layout/descriptor.ts";
 import type { DeviceInfo } from "./device-info.ts";
+import type { InvalidationSite } from "./invalidation-site.ts";
 import { FLPT_DEFAULT_DID } from "./domain-ids.ts";
 import type { ServedUnit } from "./served-unit.ts";
 
 /** Everything of the context cache. */
 export function* flushContextsGlobal(unit: ServedUnit): Op<void> {
-  yield* unit.queue.submit([contextCacheInvalidation(GRANULARITY_GLOBAL, 0, 0)]);
+  yield* unit.queue.invalidate("init:context", [contextCacheInvalidation(GRANULARITY_GLOBAL, 0, 0)]);
 }
 
 /** The context entry of one requester. In scalable mode hardware ignores the domain ID. */
-export function* flushContextOfDevice(unit: ServedUnit, domainId: number, rid: number): Op<void> {
-  yield* unit.queue.submit([contextCacheInvalidation(GRANULARITY_SELECTIVE, domainId, rid)]);
+export function* flushContextOfDevice(
+  unit: ServedUnit,
+  site: InvalidationSite,
+  domainId: number,
+  rid: number,
+): Op<void> {
+  yield* unit.queue.invalidate(site, [contextCacheInvalidation(GRANULARITY_SELECTIVE, domainId, rid)]);
 }
 
 /** Everything of the PASID cache. */
 export function* flushPasidsGlobal(unit: ServedUnit): Op<void> {
-  yield* unit.queue.submit([pasidCacheInvalidation(PC_GLOBAL, 0, 0)]);
+  yield* unit.queue.invalidate("init:pasid", [pasidCacheInvalidation(PC_GLOBAL, 0, 0)]);
 }
 
 /** All PASIDs of a domain ID in the PASID cache. */
-export function* flushPasidsOfDomain(unit: ServedUnit, domainId: number): Op<void> {
-  yield* unit.queue.submit([pasidCacheInvalidation(PC_DOMAIN, domainId, 0)]);
+export function* flushPasidsOfDomain(unit: ServedUnit, site: InvalidationSite, domainId: number): Op<void> {
+  yield* unit.queue.invalidate(site, [pasidCacheInvalidation(PC_DOMAIN, domainId, 0)]);
 }
 
 /** One PASID of a domain ID in the PASID cache. */
-export function* flushPasidCache(unit: ServedUnit, domainId: number, pasid: number): Op<void> {
-  yield* unit.queue.submit([pasidCacheInvalidation(PC_PASID, domainId, pasid)]);
+export function* flushPasidCache(unit: ServedUnit, site: InvalidationSite, domainId: number, pasid: number): Op<void> {
+  yield* unit.queue.invalidate(site, [pasidCacheInvalidation(PC_PASID, domainId, pasid)]);
 }
 
 /** Everything of the IOTLB. */
 export function* flushIotlbGlobal(unit: ServedUnit): Op<void> {
-  yield* unit.queue.submit([iotlbInvalidation(GRANULARITY_GLOBAL, 0, drains(unit))]);
+  yield* unit.queue.invalidate("init:iotlb", [iotlbInvalidation(GRANULARITY_GLOBAL, 0, drains(unit))]);
 }
 
 /** A domain ID in the IOTLB. */
-export function* flushIotlbDomain(unit: ServedUnit, domainId: number): Op<void> {
-  yield* unit.queue.submit([iotlbInvalidation(GRANULARITY_DOMAIN, domainId, drains(unit))]);
+export function* flushIotlbDomain(unit: ServedUnit, site: InvalidationSite, domainId: number): Op<void> {
+  yield* unit.queue.invalidate(site, [iotlbInvalidation(GRANULARITY_DOMAIN, domainId, drains(unit))]);
 }
 
 /** One PASID of a domain ID in the IOTLB (`qi_flush_piotlb_all()`). */
-export function* flushPasidIotlb(unit: ServedUnit, domainId: number, pasid: number): Op<void> {
-  yield* unit.queue.submit([pasidIotlbInvalidation(domainId, pasid)]);
+export function* flushPasidIotlb(unit: ServedUnit, site: InvalidationSite, domainId: number, pasid: number): Op<void> {
+  yield* unit.queue.invalidate(site, [pasidIotlbInvalidation(domainId, pasid)]);
 }
 
 /**
@@ -65,11 +71,14 @@ export function* flushPasidIotlb(unit: ServedUnit, domainId: number, pasid: numb
  *
  * Source: Linux 7.2 `devtlb_invalidation_with_pasid()`, `qi_flush_dev_iotlb()`.
  */
-export function* flushDeviceTlb(info: DeviceInfo, pasid: number): Op<void> {
+export function* flushDeviceTlb(info: DeviceInfo, site: InvalidationSite, pasid: number): Op<void> {
   if (info.atsEnabled && info.dev.present()) {
-    yield* flushDeviceTlbAlways(info, pasid);
+    yield* flushDeviceTlbAlways(info, site, pasid);
   }
 }
+
+/** Why the caches forget a context entry. */
+type ClearedContext = "context-clear" | "sm-context-teardown" | "flip-pri";
 
 /**
  * What the caches hold of a context entry that was cleared: context cache, in legacy mode IOTLB, device-TLB (twice for
@@ -77,21 +86,22 @@ export function* flushDeviceTlb(info: DeviceInfo, pasid: number): Op<void> {
  *
  * Source: Linux 7.2 `intel_context_flush_no_pasid()`.
  */
-export function* flushClearedContext(info: DeviceInfo, domainId: number, rid: number): Op<void> {
-  yield* flushContextOfDevice(info.unit, domainId, rid);
+export function* flushClearedContext(info: DeviceInfo, at: ClearedContext, domainId: number, rid: number): Op<void> {
+  yield* flushContextOfDevice(info.unit, `${at}:context`, domainId, rid);
   if (!info.unit.iommu.scalable) {
-    yield* flushIotlbDomain(info.unit, domainId);
+    // Legacy mode has no other way to get here.
+    yield* flushIotlbDomain(info.unit, "context-clear:iotlb", domainId);
   }
-  yield* flushDeviceTlb(info, 0);
+  yield* flushDeviceTlb(info, `${at}:devtlb`, 0);
   if (info.extraInvalidation) {
-    yield* flushDeviceTlb(info, 0);
+    yield* flushDeviceTlb(info, `${at}:devtlb`, 0);
   }
 }
 
 /** {@link flushDeviceTlb}, whatever the driver believes of ATS. */
-export function* flushDeviceTlbAlways(info: DeviceInfo, pasid: number): Op<void> {
+export function* flushDeviceTlbAlways(info: DeviceInfo, site: InvalidationSite, pasid: number): Op<void> {
   if (info.unit.iommu.translating) {
-    yield* info.unit.queue.submit([deviceTlbAll(info, pasid)]);
+    yield* info.unit.queue.invalidate(site, [deviceTlbAll(info, pasid)]);
   }
 }
 
@@ -125,5 +135,7 @@ export function* drainPageRequests(info: DeviceInfo, pasid: number): Op<void> {
       ? iotlbInvalidation(GRANULARITY_DOMAIN, domainId, drains(unit))
       : pasidIotlbInvalidation(domainId, pasid);
   const fence = invalidationWait({ fence: true, data: 2 });
-  yield* unit.queue.submit([fence, iotlb, deviceTlbAll(info, pasid)], true);
+  const iotlbs = unit.queue.kept("drain-prq:iotlb", [iotlb]);
+  const deviceTlbs = unit.queue.kept("drain-prq:devtlb", [deviceTlbAll(info, pasid)]);
+  yield* unit.queue.submit([fence, ...iotlbs, ...deviceTlbs], true);
 }

@@ -68,7 +68,7 @@ export function* clearContext(info: DeviceInfo): Op<void> {
     const { domainId } = decodeContextEntry(unit.tables.read(place));
     yield* unit.tables.clearPresent(place);
     unit.iommu.lock.release();
-    yield* flushClearedContext(info, domainId, rid);
+    yield* flushClearedContext(info, "context-clear", domainId, rid);
     yield* unit.tables.zero(place);
   }
 }
@@ -81,8 +81,8 @@ function* installOne(unit: ServedUnit, rid: number, fields: Omit<ContextEntry, "
   if (!unit.tables.present(place)) {
     yield* unit.tables.install(place, encodeContextEntry({ ...fields, present: true, faultDisable: false }));
     if (caps.cm) {
-      yield* flushContextOfDevice(unit, 0, rid);
-      yield* flushIotlbDomain(unit, fields.domainId);
+      yield* flushContextOfDevice(unit, "context-install:context", 0, rid);
+      yield* flushIotlbDomain(unit, "context-install:iotlb", fields.domainId);
     } else {
       yield* unit.iommu.flushWriteBuffer();
     }

@@ -113,7 +113,7 @@ export class PagingDomain implements Domain {
 
   /** Source: Linux 6.12 `intel_flush_iotlb_all()`, `cache_tag_flush_all()`. */
   flushAll(): Op<void> {
-    return this.tags.flushRange({ page: 0, order: ALL_PAGES_ORDER }, false);
+    return this.tags.flushRange({ page: 0, order: ALL_PAGES_ORDER }, false, "flush-all");
   }
 
   lookup(page: number): number | undefined {

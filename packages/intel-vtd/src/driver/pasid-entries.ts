@@ -41,14 +41,14 @@ export function* tearDownPasidEntry(info: DeviceInfo, pasid: number, deviceTlb: 
   const { domainId, translationType } = decodePasidEntry(unit.tables.read(place));
   yield* unit.tables.clearPresent(place);
   lock.release();
-  yield* flushPasidCache(unit, domainId, pasid);
+  yield* flushPasidCache(unit, "pasid-teardown:pasid", domainId, pasid);
   if (translationType === PGTT_PASS_THROUGH || translationType === PGTT_FIRST_STAGE) {
-    yield* flushPasidIotlb(unit, domainId, pasid);
+    yield* flushPasidIotlb(unit, "pasid-teardown:iotlb", domainId, pasid);
   } else {
-    yield* flushIotlbDomain(unit, domainId);
+    yield* flushIotlbDomain(unit, "pasid-teardown:iotlb", domainId);
   }
   if (deviceTlb) {
-    yield* flushDeviceTlb(info, pasid);
+    yield* flushDeviceTlb(info, "pasid-teardown:devtlb", pasid);
   }
   yield* unit.tables.zero(place);
   yield* drainPageRequests(info, pasid);
@@ -148,8 +148,8 @@ function* install(info: DeviceInfo, pasid: number, entry: PasidEntry): Op<void> 
   yield* unit.tables.install(place, encodePasidEntry(entry));
   lock.release();
   if (caps.cm) {
-    yield* flushPasidCache(unit, entry.domainId, pasid);
-    yield* flushPasidIotlb(unit, entry.domainId, pasid);
+    yield* flushPasidCache(unit, "pasid-install:pasid", entry.domainId, pasid);
+    yield* flushPasidIotlb(unit, "pasid-install:iotlb", entry.domainId, pasid);
   } else {
     yield* unit.iommu.flushWriteBuffer();
   }

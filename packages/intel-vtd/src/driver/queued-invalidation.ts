@@ -13,6 +13,7 @@ import {
   IQT,
   encodeInvalidationQueueAddress,
 } from "../layout/registers.ts";
+import type { DescriptorFilter, InvalidationSite } from "./invalidation-site.ts";
 import type { IntelIommu } from "./unit.ts";
 
 /** `QI_LENGTH`. */
@@ -80,13 +81,18 @@ export class QueuedInvalidation {
   readonly #statuses: number;
   readonly #bytes: number;
   readonly #devicePresent: (sourceId: number) => boolean;
+  readonly #filter: DescriptorFilter | undefined;
   #head = 0;
   #tail = 0;
   #free = LENGTH;
 
-  /** @param devicePresent whether a probed device with this requester ID still answers config reads */
-  constructor(unit: IntelIommu, devicePresent: (sourceId: number) => boolean) {
+  /**
+   * @param devicePresent whether a probed device with this requester ID still answers config reads
+   * @param filter what of each list of invalidations is sent; absent = all
+   */
+  constructor(unit: IntelIommu, devicePresent: (sourceId: number) => boolean, filter?: DescriptorFilter) {
     this.#unit = unit;
+    this.#filter = filter;
     this.#devicePresent = devicePresent;
     this.#lock = new Lock(`${unit.name} q_lock`);
     this.#bytes = unit.caps.smts ? 32 : 16;
@@ -107,6 +113,16 @@ export class QueuedInvalidation {
     yield* unit.write32(IQT, 0);
     yield* unit.write64(IQA, lo, hi);
     yield* unit.switch(GLOBAL_QIE, true);
+  }
+
+  /** What of a list of invalidations is sent. */
+  kept(site: InvalidationSite, descriptors: readonly Words[]): readonly Words[] {
+    return this.#filter === undefined ? descriptors : this.#filter(site, descriptors);
+  }
+
+  /** {@link QueuedInvalidation.submit} of one place's invalidations. */
+  invalidate(site: InvalidationSite, descriptors: readonly Words[]): Op<QueueAnswer> {
+    return this.submit(this.kept(site, descriptors));
   }
 
   /**

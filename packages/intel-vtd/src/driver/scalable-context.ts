@@ -50,8 +50,8 @@ export function* setUpScalableContext(info: DeviceInfo, pageRequestEnable: boole
     );
     unit.iommu.lock.release();
     if (unit.iommu.caps.cm) {
-      yield* flushContextOfDevice(unit, 0, rid);
-      yield* flushIotlbDomain(unit, domainId);
+      yield* flushContextOfDevice(unit, "sm-context-install:context", 0, rid);
+      yield* flushIotlbDomain(unit, "sm-context-install:iotlb", domainId);
     }
   }
 }
@@ -73,7 +73,7 @@ export function* flipPageRequests(info: DeviceInfo, enable: boolean): Op<void> {
   }
   const entry = decodeScalableContext(unit.tables.read(place));
   yield* unit.tables.rewrite(place, encodeScalableContext({ ...entry, pageRequestEnable: enable }));
-  yield* flushClearedContext(info, 0, info.rid);
+  yield* flushClearedContext(info, "flip-pri", 0, info.rid);
   unit.iommu.lock.release();
 }
 
@@ -92,7 +92,7 @@ export function* tearDownScalableContext(info: DeviceInfo): Op<void> {
     yield unit.iommu.lock.exclusive;
     yield* unit.tables.clearPresent(place);
     unit.iommu.lock.release();
-    yield* flushClearedContext(info, 0, rid);
+    yield* flushClearedContext(info, "sm-context-teardown", 0, rid);
     yield* unit.tables.zero(place);
   }
 }
@@ -113,9 +113,9 @@ export function* clearScalableContext61(info: DeviceInfo, domainId: number): Op<
     yield unit.iommu.lock.exclusive;
     yield* unit.tables.clearPresent(place);
     unit.iommu.lock.release();
-    yield* flushContextOfDevice(unit, domainId, rid);
-    yield* flushPasidsOfDomain(unit, domainId);
-    yield* flushIotlbDomain(unit, domainId);
+    yield* flushContextOfDevice(unit, "sm-context-clear-6.1:context", domainId, rid);
+    yield* flushPasidsOfDomain(unit, "sm-context-clear-6.1:pasid", domainId);
+    yield* flushIotlbDomain(unit, "sm-context-clear-6.1:iotlb", domainId);
     yield* unit.tables.zero(place);
   }
 }

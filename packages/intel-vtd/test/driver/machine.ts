@@ -1,7 +1,8 @@
 import type { Device, Platform, Plugin, TraceEvent } from "@iommu-lab/core";
-import { PROT_READ, PROT_WRITE, Recorder, createPlatform, linux } from "@iommu-lab/core";
+import { Clock, PROT_READ, PROT_WRITE, Recorder, Trace, createPlatform, linux } from "@iommu-lab/core";
 import type { VtdOptions } from "@iommu-lab/intel-vtd";
-import { vtd } from "@iommu-lab/intel-vtd";
+import type { DescriptorFilter } from "../../src/driver/invalidation-site.ts";
+import { vtdFiltered } from "../../src/plugin.ts";
 import type { Endpoint, EndpointOptions, TopologyDescription } from "@iommu-lab/pci";
 import { FABRIC, NO_PASID, PCI_BUS, pci, pciTopology } from "@iommu-lab/pci";
 
@@ -35,6 +36,10 @@ export interface MachineOptions {
   readonly cmdline?: string;
   readonly slots?: Readonly<Record<string, unknown>>;
   readonly boot?: boolean;
+  /** What of each list of invalidations is sent. */
+  readonly filter?: DescriptorFilter;
+  /** No recorder: events are not built. */
+  readonly quiet?: boolean;
   /** Besides pci and VT-d. */
   readonly plugins?: readonly Plugin[];
 }
@@ -48,9 +53,13 @@ export class Machine {
   constructor(options: MachineOptions = {}) {
     this.platform = createPlatform({
       kernel: linux(options.version ?? "7.2", { cmdline: options.cmdline ?? "", slots: options.slots ?? {} }),
-      plugins: [pci(options.topology ?? oneDevice()), vtd(options.vtd), ...(options.plugins ?? [])],
+      plugins: [
+        pci(options.topology ?? oneDevice()),
+        ...(options.plugins ?? []),
+        vtdFiltered(options.vtd ?? {}, options.filter),
+      ],
     });
-    this.recorder = new Recorder(this.platform.trace);
+    this.recorder = new Recorder(options.quiet === true ? new Trace(new Clock()) : this.platform.trace);
     if (options.boot ?? true) {
       this.platform.boot();
     }
