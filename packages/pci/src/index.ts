@@ -82,6 +82,7 @@ export { type PastTranslation, type TranslationOptions } from "./endpoint/transl
 export { AcsControl, type PeerDecision } from "./fabric/acs-control.ts";
 export { type RequestCount, TlpCounters } from "./fabric/counters.ts";
 export { AER_ERROR, type AerError, ErrorLog, type ErrorListener } from "./fabric/error-log.ts";
+export { type SriovRegisters, type VirtualFunction, VirtualFunctions } from "./endpoint/virtual-functions.ts";
 export { type DoorbellListener, Fabric } from "./fabric/fabric.ts";
 export {
   type CompletionStatus,
@@ -240,7 +241,7 @@ export { type ResetObserver, type ResetPoint } from "./linux/reset-context.ts";
 export { type ResetMethodName, type ResetRules, resetRules } from "./linux/reset-rules.ts";
 export { PciResets, type PciResetsInit, pciResetSupported } from "./linux/resets.ts";
 export { pciRestoreState, pciSaveState } from "./linux/save-restore.ts";
-export { type SavedRegister } from "./linux/saved-registers.ts";
+export { type SavedCapabilities, type SavedRegister } from "./linux/saved-registers.ts";
 export { pciDisableSriov, pciEnableSriov, pciSriovNumVfs, pciSriovTotalVfs } from "./linux/sriov.ts";
 export { type IsolationStep, type WayToIsolation, wayToIsolation } from "./linux/way-to-isolation.ts";
 export { FABRIC, PCI_BUS, type PciPluginOptions, TOPOLOGY, pci } from "./plugin.ts";

@@ -1,5 +1,4 @@
 import type { ResetKind } from "../reset/reset-kind.ts";
-import type { FunctionRegisters } from "./function-registers.ts";
 
 /** A VF, as far as its PF makes it come and go. */
 export interface VirtualFunction {
@@ -9,12 +8,26 @@ export interface VirtualFunction {
   resetEnd(): void;
 }
 
+/** The registers of a PF that make its VFs come and go. */
+export interface SriovRegisters {
+  /** Whether it has an SR-IOV capability. */
+  readonly hasSriov: boolean;
+  /** VF Enable. */
+  readonly vfsEnabled: boolean;
+  /** NumVFs. */
+  readonly numVfs: number;
+  /** Whether a write turned VF Enable on (1) or off (-1); 0 = neither. */
+  vfEnableChange(offset: number, size: number, before: number, after: number): number;
+  /** Sets VF Enable, VF MSE and NumVFs, as firmware leaves them. */
+  enableVfs(count: number): void;
+}
+
 /** The VFs of a function: the first NumVFs are there while VF Enable is 1. Without an SR-IOV capability all always are. */
 export class VirtualFunctions {
-  readonly #registers: FunctionRegisters;
+  readonly #registers: SriovRegisters;
   readonly #members: VirtualFunction[] = [];
 
-  constructor(registers: FunctionRegisters) {
+  constructor(registers: SriovRegisters) {
     this.#registers = registers;
   }
 

@@ -7,7 +7,7 @@ import { pciEnableAcs } from "./acs-enable.ts";
 import { requesterIds } from "./dma-alias.ts";
 import { type PciPlatform, pciPlatform } from "./pci-platform.ts";
 import type { ResetMethodName } from "./reset-rules.ts";
-import type { SavedRegister } from "./saved-registers.ts";
+import type { SavedCapabilities } from "./saved-registers.ts";
 
 /** What the scan of the bus knows of a function before its capabilities are read. */
 export interface PciDevOptions {
@@ -137,10 +137,7 @@ export class PciDev implements BusDevice {
   /** What `pci_save_state()` took: 16 header words, then DevCtl and DevCtl2. */
   savedState: readonly number[] = [];
   /** What it took of error reporting (DPC, AER) and SR-IOV. */
-  savedCapabilities: { readonly errors: readonly SavedRegister[]; readonly sriov: readonly SavedRegister[] } = {
-    errors: [],
-    sriov: [],
-  };
+  savedCapabilities: SavedCapabilities = { errors: [], sriov: [] };
 
   readonly #function: PciFunction;
 

@@ -18,6 +18,7 @@ export function pciResetSupported(dev: PciDev): boolean {
 
 /** What a machine's resets of single functions need. */
 export interface PciResetsInit {
+  /** The IOMMU core, which 7.2 tells. */
   readonly core: IommuCore;
   /** The functions that the kernel knows on the bus of one. */
   readonly onBus: (dev: PciDev) => readonly PciDev[];

@@ -15,6 +15,14 @@ export interface SavedRegister {
   readonly name: string;
 }
 
+/** What is kept of a function's extended capabilities. */
+export interface SavedCapabilities {
+  /** DPC, then AER. */
+  readonly errors: readonly SavedRegister[];
+  /** SR-IOV of a PF; VF Enable is in the last. */
+  readonly sriov: readonly SavedRegister[];
+}
+
 type Wanted = readonly (readonly [offset: number, size: 2 | 4, name: string])[];
 
 /** Source: Linux 7.2 `pci_save_aer_state()`. */
@@ -58,7 +66,7 @@ function* write(dev: PciDev, registers: readonly SavedRegister[]): Op<void> {
 }
 
 /** Reads what is kept of error reporting, containment and SR-IOV. */
-export function saveCapabilities(dev: PciDev): PciDev["savedCapabilities"] {
+export function saveCapabilities(dev: PciDev): SavedCapabilities {
   return {
     errors: [...read(dev, EXT_CAP_ID_DPC, DPC), ...read(dev, EXT_CAP_ID_AER, AER)],
     sriov: dev.isVirtfn ? [] : read(dev, EXT_CAP_ID_SRIOV, SRIOV),

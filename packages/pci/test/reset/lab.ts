@@ -14,7 +14,7 @@ import {
 import { Machine, NIC, ROOT_PORT, nic } from "../support.ts";
 
 /** A card with everything that a reset may or may not take. */
-export const card: EndpointOptions = {
+const card: EndpointOptions = {
   ...nic,
   noSoftReset: false,
   advancedFeatures: true,
