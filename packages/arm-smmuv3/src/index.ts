@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-export { ATS_SLOT, atsPolicyOf, smmuv3OnDemand } from "./ats-policy.ts";
+export { ATS_SLOT, atsPolicyOf, smmuv3OnDemand, smmuv3OnDemand612 } from "./ats-policy.ts";
 export { type CachePolicy } from "./hardware/config-cache.ts";
 export { Smmu, type SmmuOptions, type SmmuPorts } from "./hardware/smmu.ts";
 export { InterruptLine, type InterruptLines } from "./interrupt-line.ts";
@@ -39,6 +39,7 @@ export {
 export { smmuv3Layouts } from "./layouts.ts";
 export { describeL1cd, describeL1std, encodeL1cd, encodeL1std } from "./layout/level1-descriptors.ts";
 export { type PageRequestFields, encodePageRequest } from "./layout/page-request-record.ts";
+export { blockedMeansAtsOff, identityAtsOff, smmuv3AtProbe, userspaceOptIn } from "./policy/proposed.ts";
 export {
   EATS,
   S1_DSS,

@@ -1,4 +1,4 @@
-import { KernelError } from "@iommu-lab/core";
+import { type Digest, KernelError } from "@iommu-lab/core";
 
 /** TLB tags of stage-1 domains, shared by all SMMUs; the lowest free one is handed out (`arm_smmu_asid_xa`). */
 export class AsidAllocator {
@@ -13,6 +13,14 @@ export class AsidAllocator {
       }
     }
     throw new KernelError("EBUSY", "no ASID is free");
+  }
+
+  /** Writes which are in use. */
+  digest(into: Digest): void {
+    into.number(this.#used.size);
+    for (const asid of [...this.#used].toSorted((a, b) => a - b)) {
+      into.number(asid);
+    }
   }
 
   /** Gives one back. */

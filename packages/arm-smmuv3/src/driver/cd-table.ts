@@ -1,4 +1,4 @@
-import { type Op, type Words, KernelOops, getField } from "@iommu-lab/core";
+import { type Digest, type Op, type Words, KernelOops, getField } from "@iommu-lab/core";
 import { cmdCfgiCd } from "../layout/command.ts";
 import { CD, CD_BYTES, CD_WORDS, describeCd } from "../layout/context-descriptor.ts";
 import { L1_DESCRIPTOR_BYTES, describeL1cd, encodeL1cd } from "../layout/level1-descriptors.ts";
@@ -133,6 +133,17 @@ export class CdTable implements CdTableLocation {
       this.usedSsids += isValid ? 1 : -1;
     }
     yield* tables.update(place, cdKind, target, describeCd, () => this.#sync(ssid, true));
+  }
+
+  /** Writes where it is and what of it is used; the descriptors are memory. */
+  digest(into: Digest): void {
+    for (const value of [this.#address, this.#s1CdMax, this.usedSsids, this.inSte ? 1 : 0, this.#leaves.size]) {
+      into.number(value);
+    }
+    for (const [index, leaf] of [...this.#leaves].toSorted(([a], [b]) => a - b)) {
+      into.number(index);
+      into.number(leaf);
+    }
   }
 
   *#addLeaf(ssid: number, index: number): Op<void> {

@@ -1,5 +1,6 @@
 import {
   type Condition,
+  type Digest,
   type Mmio,
   type Op,
   type PhysicalMemory,
@@ -130,6 +131,13 @@ export class CommandQueue {
     }
     this.#cons = this.#readCons();
     return done;
+  }
+
+  /** Writes where the driver believes the queue to be; what is in it is memory. */
+  digest(into: Digest): void {
+    into.number(this.#prod);
+    into.number(this.#cons);
+    into.number(this.#owned ? 1 : 0);
   }
 
   /** Issues commands in batches of 64 with one SYNC at the end. Source: Linux 7.2 `arm_smmu_cmdq_batch_submit()`. */

@@ -1,4 +1,4 @@
-import type { Device, Domain, IommuDriver, Op, Pasid, ProcessMemory } from "@iommu-lab/core";
+import type { Device, Digest, Domain, IommuDriver, Op, Pasid, ProcessMemory } from "@iommu-lab/core";
 import { KernelError, PageTable, preempt } from "@iommu-lab/core";
 import { S1_DSS } from "../layout/stream-table-entry.ts";
 import { vmsav8_64 } from "../layout/vmsav8-64.ts";
@@ -66,6 +66,7 @@ export class PagingDomain extends TrackedDomain {
     super(id, type, context.driver, smmu, context.asids.allocate(smmu.features.asidBits), context.version.newBook);
     this.#context = context;
     this.#table = new PageTable(smmu.ports.memory, vmsav8_64, OWNER, `domain ${id} page table`);
+    context.domains.set(id, this);
   }
 
   /**
@@ -131,6 +132,7 @@ export class PagingDomain extends TrackedDomain {
   free(): void {
     this.#table.free();
     this.forget();
+    this.#context.domains.delete(this.id);
     this.#context.asids.free(this.asid);
   }
 
@@ -156,6 +158,7 @@ export class SvaDomain extends TrackedDomain {
     super(context.newDomainId(), "SVA", context.driver, smmu, asid, context.version.newBook);
     this.#context = context;
     this.#process = process;
+    context.domains.set(this.id, this);
   }
 
   /** @throws KernelError EOPNOTSUPP: a RID cannot be on a process's address space */
@@ -176,6 +179,11 @@ export class SvaDomain extends TrackedDomain {
     const { stalls } = this.#context.masterOf(device);
     const cd = makeSvaCd(this.smmu.features, this.asid, this.#process.root, stalls);
     yield* setPasid(this.#context, this, device, pasid, cd, old);
+  }
+
+  override digest(into: Digest): void {
+    super.digest(into);
+    into.number(this.#process?.root ?? 0);
   }
 
   /** The process unmapped pages. Source: Linux 7.2 `arm_smmu_mm_arch_invalidate_secondary_tlbs()`. */
@@ -201,6 +209,7 @@ export class SvaDomain extends TrackedDomain {
 
   free(): void {
     this.forget();
+    this.#context.domains.delete(this.id);
     this.#context.asids.free(this.asid);
   }
 }

@@ -13,6 +13,8 @@ export interface DriverContext {
   /** `arm_smmu_asid_lock`: held while domains, STEs and context descriptors change together. */
   readonly asidLock: Lock;
   readonly asids: AsidAllocator;
+  /** Domains that were allocated and not freed, by number. */
+  readonly domains: Map<number, TrackedDomain>;
   /** The driver's view of a probed function. @throws KernelError ENODEV when it is none */
   masterOf(device: Device): Master;
   /** `iommu_driver_get_domain_for_dev()`. */

@@ -1,5 +1,7 @@
 import type {
   Device,
+  Digest,
+  Digestible,
   Domain,
   DomainType,
   GroupHint,
@@ -23,6 +25,7 @@ import { BlockedDomain, IdentityDomain, PagingDomain, SvaDomain } from "./domain
 import type { DriverContext } from "./driver-context.ts";
 import { Master } from "./master.ts";
 import { removePasid } from "./pasid-attach.ts";
+import type { TrackedDomain } from "./tracked-domain.ts";
 import type { DriverVersion } from "./version.ts";
 import type { DriverPorts } from "./ports.ts";
 import { OWNER } from "./ports.ts";
@@ -55,7 +58,7 @@ export interface SmmuBoot {
 const HISI_PTT = { vendor: 0x19e5, device: 0xa12e } as const;
 
 /** Linux's SMMUv3 driver (`drivers/iommu/arm/arm-smmu-v3`). */
-export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
+export class ArmSmmuV3Driver implements IommuDriver, DriverContext, Digestible {
   readonly name: string = OWNER;
   readonly processFormat: PageTableFormat = vmsav8_64Process;
   readonly identity: Domain;
@@ -68,6 +71,7 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
   readonly firmwareDescribed = true;
   readonly asidLock: Lock = new Lock("arm_smmu_asid_lock");
   readonly asids: AsidAllocator = new AsidAllocator();
+  readonly domains: Map<number, TrackedDomain> = new Map();
   readonly #core: IommuCore;
   readonly #ports: DriverPorts;
   readonly #boot: SmmuBoot;
@@ -222,6 +226,23 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext {
       throw new KernelError("EINVAL", `an SMMU does not read ${process.formatName} tables`);
     }
     return new SvaDomain(this, smmu, process);
+  }
+
+  /** Writes all that the driver keeps outside memory: SMMUs, functions, domains, tags, its lock. */
+  digest(into: Digest): void {
+    this.asidLock.digest(into);
+    this.asids.digest(into);
+    for (const smmu of this.#smmus) {
+      smmu.digest(into);
+    }
+    into.number(this.#masters.size);
+    for (const [, master] of [...this.#masters].toSorted(([a], [b]) => a.id - b.id)) {
+      master.digest(into);
+    }
+    into.number(this.domains.size);
+    for (const domain of this.domains.values()) {
+      domain.digest(into);
+    }
   }
 
   believesAtsEnabled(device: Device): boolean {

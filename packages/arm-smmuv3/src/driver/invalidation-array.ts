@@ -1,4 +1,4 @@
-import { Lock } from "@iommu-lab/core";
+import { type Digest, Lock } from "@iommu-lab/core";
 
 /** What has to be invalidated when a domain changes: the order is that of the commands. */
 export const INVALIDATION = { asid: 0, ats: 1 } as const;
@@ -40,6 +40,17 @@ export class InvalidationArray {
   /** An array without entries. */
   static empty(): InvalidationArray {
     return new InvalidationArray([]);
+  }
+
+  /** Writes all entries, those without users too: they make {@link InvalidationArray.hasAts} hold. */
+  digest(into: Digest): void {
+    this.lock.digest(into);
+    into.number(this.#entries.length);
+    for (const { type, id, ssid, users } of this.#entries) {
+      for (const value of [type, id, ssid, users]) {
+        into.number(value);
+      }
+    }
   }
 
   /** The entries that have users. */

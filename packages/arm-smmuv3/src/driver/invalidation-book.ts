@@ -1,4 +1,4 @@
-import type { Op } from "@iommu-lab/core";
+import type { Digest, Op } from "@iommu-lab/core";
 import { INVALIDATION, type Invalidation, InvalidationArray } from "./invalidation-array.ts";
 import { type PageRange, atcRange, invalidateArray, tlbiAsid, tlbiRange } from "./invalidate.ts";
 import type { DomainSite } from "./invalidation-site.ts";
@@ -30,6 +30,8 @@ export interface InvalidationBook {
   invalidate(range: PageRange | undefined, site: DomainSite): Op<void>;
   /** The domain goes; its tag may be given to another one. */
   freed(): void;
+  /** Writes what it remembers. */
+  digest(into: Digest): void;
 }
 
 /** What a domain invalidates for one function. Source: Linux 7.2 `arm_smmu_master_build_invs()`. */
@@ -79,6 +81,10 @@ export class ArrayBook implements InvalidationBook {
     return invalidateArray(this.#owner.smmu, () => this.#array, range, site);
   }
 
+  digest(into: Digest): void {
+    this.#array.digest(into);
+  }
+
   freed(): void {
     // No function is left, so the tag was flushed when the last one went.
   }
@@ -115,6 +121,10 @@ export class ListBook implements InvalidationBook {
       return;
     }
     yield* smmu.commands.invalidate(`${site}:atc`, this.#atcs(range));
+  }
+
+  digest(into: Digest): void {
+    into.number(this.#atsMasters);
   }
 
   freed(): void {

@@ -1,4 +1,4 @@
-import type { Device } from "@iommu-lab/core";
+import type { Device, Digest } from "@iommu-lab/core";
 import type { PciDev } from "@iommu-lab/pci";
 import { pciAtsSupported } from "@iommu-lab/pci";
 import { CdTable } from "./cd-table.ts";
@@ -56,6 +56,19 @@ export class Master {
   /** `arm_smmu_ssids_in_use()`. */
   get ssidsInUse(): boolean {
     return this.cdTable.usedSsids > 0;
+  }
+
+  /** Writes what the driver believes of the function. */
+  digest(into: Digest): void {
+    into.text(this.device.name);
+    into.number(this.ssidBits);
+    for (const flag of [this.atsEnabled, this.steAtsEnabled, this.atsAlwaysOn, this.atsRequired, this.stalls]) {
+      into.number(flag ? 1 : 0);
+    }
+    for (const sid of this.streams) {
+      into.number(sid);
+    }
+    this.cdTable.digest(into);
   }
 
   /** Makes the table of context descriptors. @param atLeast smallest log2 of their number */

@@ -1,4 +1,4 @@
-import type { Condition, Op } from "@iommu-lab/core";
+import type { Condition, Digest, Op } from "@iommu-lab/core";
 import { KernelError, preempt, waitUntil } from "@iommu-lab/core";
 import { EVENT_BYTES } from "../layout/event-record.ts";
 import { PAGE_REQUEST_BYTES } from "../layout/page-request-record.ts";
@@ -128,6 +128,18 @@ export class SmmuDevice {
     const name = `${this.name} register 0x${offset.toString(16)}`;
     if (!(yield* waitUntil(new RegisterReads(name, () => this.read32(offset), accepts), POLL_TIMEOUT))) {
       throw new KernelError("ETIMEDOUT", `${name} does not answer`);
+    }
+  }
+
+  /** Writes the queue's indices, the tables there are, and who has which stream. */
+  digest(into: Digest): void {
+    into.text(this.name);
+    this.commands.digest(into);
+    this.streamTable.digest(into);
+    into.number(this.streams.size);
+    for (const [sid, { device }] of [...this.streams].toSorted(([a], [b]) => a - b)) {
+      into.number(sid);
+      into.text(device.name);
     }
   }
 

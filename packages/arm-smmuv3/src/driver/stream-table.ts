@@ -1,4 +1,4 @@
-import type { Op, PhysicalMemory, Words } from "@iommu-lab/core";
+import type { Digest, Op, PhysicalMemory, Words } from "@iommu-lab/core";
 import { KernelError } from "@iommu-lab/core";
 import { L1_DESCRIPTOR_BYTES, describeL1std, encodeL1std } from "../layout/level1-descriptors.ts";
 import { type Register64, encodeStrtabBase, encodeStrtabBaseCfg } from "../layout/registers.ts";
@@ -94,6 +94,16 @@ export class StreamTable {
     const table = this.#twoLevels ? (this.#level2.get(Math.floor(sid / LEVEL2_ENTRIES)) ?? 0) : this.#address;
     const index = this.#twoLevels ? sid % LEVEL2_ENTRIES : sid;
     return { kind: "ste", rid: sid, address: table + index * STE_BYTES, size: STE_WORDS };
+  }
+
+  /** Writes which second-level tables there are; their contents are memory. */
+  digest(into: Digest): void {
+    into.number(this.#address);
+    into.number(this.#level2.size);
+    for (const [index, table] of [...this.#level2].toSorted(([a], [b]) => a - b)) {
+      into.number(index);
+      into.number(table);
+    }
   }
 
   /** The second-level table that a StreamID needs and that does not exist yet. @throws KernelError ERANGE */

@@ -1,4 +1,4 @@
-import type { Device, Domain, DomainType, IommuDriver, Op } from "@iommu-lab/core";
+import type { Device, Digest, Domain, DomainType, IommuDriver, Op } from "@iommu-lab/core";
 import type { BookOwner, DomainUser, InvalidationBook } from "./invalidation-book.ts";
 import type { DomainSite } from "./invalidation-site.ts";
 import type { PageRange } from "./invalidate.ts";
@@ -65,6 +65,19 @@ export abstract class TrackedDomain implements Domain, BookOwner {
   /** Pages changed: TLB first, then ATCs. */
   invalidate(range: PageRange | undefined, site: DomainSite): Op<void> {
     return this.#book.invalidate(range, site);
+  }
+
+  /** Writes its tag, who is on it, and what it remembers to invalidate; its tables are memory. */
+  digest(into: Digest): void {
+    into.number(this.id);
+    into.text(this.type);
+    into.number(this.asid);
+    into.number(this.#users.length);
+    for (const { master, ssid } of this.#users) {
+      into.text(master.device.name);
+      into.number(ssid);
+    }
+    this.#book.digest(into);
   }
 
   /** The domain is about to give its tag back. */
