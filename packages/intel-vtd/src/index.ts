@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 export { type Atsr } from "./driver/ats-firmware.ts";
-export { dmarCodec } from "./firmware/dmar-codec.ts";
+export { vtdLayouts } from "./codecs/layouts.ts";
 export { type NewDmarStructure, type NewDmarTable, encodeDmar } from "./firmware/dmar-encode.ts";
 export {
   ALL_PORTS,

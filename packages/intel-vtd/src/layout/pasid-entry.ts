@@ -78,6 +78,20 @@ export interface PasidEntry {
   readonly extendedAccess: boolean;
   /** FSPTPTR, bits 191:140. */
   readonly firstStageTable: number;
+  /** CD, bit 89 (units with memory types). */
+  readonly cacheDisable: boolean;
+  /** EMTE, bit 90 (units with memory types). */
+  readonly memoryTypes: boolean;
+  /** PAT, bits 127:96: eight memory types of 4 bits. */
+  readonly pat: number;
+  /** HPTSZ, bits 257:256: the host permission table covers 2^(49+HPTSZ) bytes. */
+  readonly permissionTableSize: number;
+  /** HPTPFD, bit 258: faults of the host permission table are not recorded. */
+  readonly permissionFaultDisable: boolean;
+  /** HPTPTR, bits 319:268. */
+  readonly permissionTable: number;
+  /** HPTDID, bits 335:320. */
+  readonly permissionDomainId: number;
 }
 
 /** A PASID entry in which nothing is set. */
@@ -96,6 +110,13 @@ export const EMPTY_PASID_ENTRY: PasidEntry = {
   writeProtect: false,
   extendedAccess: false,
   firstStageTable: 0,
+  cacheDisable: false,
+  memoryTypes: false,
+  pat: 0,
+  permissionTableSize: 0,
+  permissionFaultDisable: false,
+  permissionTable: 0,
+  permissionDomainId: 0,
 };
 
 /** The 8 qwords of a PASID table entry. */
@@ -115,6 +136,13 @@ export function encodePasidEntry(entry: PasidEntry): Words {
   setBit(words, 132, entry.writeProtect);
   setBit(words, 135, entry.extendedAccess);
   setBits(words, 191, 140, entry.firstStageTable / 4096);
+  setBit(words, 89, entry.cacheDisable);
+  setBit(words, 90, entry.memoryTypes);
+  setBits(words, 127, 96, entry.pat);
+  setBits(words, 257, 256, entry.permissionTableSize);
+  setBit(words, 258, entry.permissionFaultDisable);
+  setBits(words, 319, 268, entry.permissionTable / 4096);
+  setBits(words, 335, 320, entry.permissionDomainId);
   return words;
 }
 
@@ -135,6 +163,13 @@ export function decodePasidEntry(words: ArrayLike<number>): PasidEntry {
     writeProtect: getBit(words, 132),
     extendedAccess: getBit(words, 135),
     firstStageTable: getBits(words, 191, 140) * 4096,
+    cacheDisable: getBit(words, 89),
+    memoryTypes: getBit(words, 90),
+    pat: getBits(words, 127, 96),
+    permissionTableSize: getBits(words, 257, 256),
+    permissionFaultDisable: getBit(words, 258),
+    permissionTable: getBits(words, 319, 268) * 4096,
+    permissionDomainId: getBits(words, 335, 320),
   };
 }
 

@@ -15,6 +15,8 @@ export interface ScalableContextEntry {
   readonly pasidEnable: boolean;
   /** PRE, bit 4: Page Requests are accepted. */
   readonly pageRequestEnable: boolean;
+  /** HPTE, bit 5: Translated requests need a host permission. Default false. */
+  readonly permissionTableEnable?: boolean;
   /** EPTR, bit 6: Translated requests may carry a PASID. */
   readonly translatedPasidEnable: boolean;
   /** PDTS, bits 11:9: the PASID directory has 2^(PDTS+7) entries. */
@@ -35,6 +37,7 @@ export function encodeScalableContext(entry: ScalableContextEntry): Words {
   setBit(words, 2, entry.deviceTlbEnable);
   setBit(words, 3, entry.pasidEnable);
   setBit(words, 4, entry.pageRequestEnable);
+  setBit(words, 5, entry.permissionTableEnable ?? false);
   setBit(words, 6, entry.translatedPasidEnable);
   setBits(words, 11, 9, entry.directorySize);
   setBits(words, 63, 12, entry.pasidDirectory / 4096);
@@ -44,13 +47,14 @@ export function encodeScalableContext(entry: ScalableContextEntry): Words {
 }
 
 /** Reads a scalable-mode context entry. */
-export function decodeScalableContext(words: ArrayLike<number>): ScalableContextEntry {
+export function decodeScalableContext(words: ArrayLike<number>): Required<ScalableContextEntry> {
   return {
     present: getBit(words, 0),
     faultDisable: getBit(words, 1),
     deviceTlbEnable: getBit(words, 2),
     pasidEnable: getBit(words, 3),
     pageRequestEnable: getBit(words, 4),
+    permissionTableEnable: getBit(words, 5),
     translatedPasidEnable: getBit(words, 6),
     directorySize: getBits(words, 11, 9),
     pasidDirectory: getBits(words, 63, 12) * 4096,
