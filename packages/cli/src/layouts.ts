@@ -2,10 +2,17 @@ import { amdviLayouts } from "@iommu-lab/amd-vi";
 import { smmuv3Layouts } from "@iommu-lab/arm-smmuv3";
 import { InputError, type LayoutCodec } from "@iommu-lab/core";
 import { cxlLayouts } from "@iommu-lab/cxl";
+import { vtdLayouts } from "@iommu-lab/intel-vtd";
 import { pciLayouts } from "@iommu-lab/pci";
 
 /** Every layout that `decode` and `encode` know. */
-export const layouts: readonly LayoutCodec[] = [...smmuv3Layouts, ...amdviLayouts, ...cxlLayouts, ...pciLayouts];
+export const layouts: readonly LayoutCodec[] = [
+  ...smmuv3Layouts,
+  ...vtdLayouts,
+  ...amdviLayouts,
+  ...cxlLayouts,
+  ...pciLayouts,
+];
 
 /**
  * The layout of a kind.
