@@ -1,8 +1,9 @@
 import { InputError, bytesOfHex } from "@iommu-lab/core";
 import type { DeviceScope, DmarStructure, DmarTable, NewDmarStructure } from "@iommu-lab/intel-vtd";
-import { DMAR_TYPE, decodeDmar, dmarCodec, encodeDmar } from "@iommu-lab/intel-vtd";
+import { DMAR_TYPE, decodeDmar, encodeDmar } from "@iommu-lab/intel-vtd";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { dmarCodec } from "../../src/firmware/dmar-codec.ts";
 import { type IaslField, machineTables } from "./machine-tables.ts";
 
 const tables = machineTables();

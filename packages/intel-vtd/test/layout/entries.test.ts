@@ -232,6 +232,13 @@ describe("scalable entries", () => {
           writeProtect: fc.boolean(),
           extendedAccess: fc.boolean(),
           firstStageTable: tables,
+          cacheDisable: fc.boolean(),
+          memoryTypes: fc.boolean(),
+          pat: fc.nat(0xffffffff),
+          permissionTableSize: fc.nat(3),
+          permissionFaultDisable: fc.boolean(),
+          permissionTable: tables,
+          permissionDomainId: fc.nat(0xffff),
         }),
         (entry) => {
           expect(decodePasidEntry(encodePasidEntry(entry))).toEqual(entry);
@@ -246,6 +253,7 @@ describe("scalable entries", () => {
           deviceTlbEnable: fc.boolean(),
           pasidEnable: fc.boolean(),
           pageRequestEnable: fc.boolean(),
+          permissionTableEnable: fc.boolean(),
           translatedPasidEnable: fc.boolean(),
           directorySize: fc.nat(7),
           pasidDirectory: tables,
