@@ -46,7 +46,21 @@ export const smmuv3OnDemand612: AtsPolicy = {
   basis: (): Basis => "source",
 };
 
+/**
+ * What Linux 6.1 ships for SMMUv3: ATS with every paging domain, the empty one that stands for BLOCKED included; never on
+ * IDENTITY.
+ *
+ * Source: Linux 6.1 `arm_smmu_attach_dev()`, `arm_smmu_enable_ats()`.
+ */
+export const smmuv3WithPaging61: AtsPolicy = {
+  id: "smmuv3-with-paging-6.1",
+  source: "Linux 6.1 arm_smmu_attach_dev(), arm_smmu_enable_ats()",
+  wants: (_event: AtsEvent, { ridDomain }: AtsState): boolean => ridDomain !== "none" && ridDomain !== "IDENTITY",
+  basis: (): Basis => "source",
+};
+
 const SHIPPED: ReadonlyMap<string, AtsPolicy> = new Map([
+  ["linux-6.1", smmuv3WithPaging61],
   ["linux-6.12", smmuv3OnDemand612],
   ["linux-7.2", smmuv3OnDemand],
 ]);

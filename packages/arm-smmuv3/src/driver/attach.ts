@@ -3,7 +3,7 @@ import { pciDisableAts, pciEnableAts } from "@iommu-lab/pci";
 import { cmdCfgiSte, cmdPrefetchConfig } from "../layout/command.ts";
 import { EATS, STE, STE_CONFIG, describeSte } from "../layout/stream-table-entry.ts";
 import { makeEmptyCd } from "./context-descriptor.ts";
-import { atcInvMaster } from "./invalidate.ts";
+import { atcInvMaster, atcRange } from "./invalidate.ts";
 import type { Master } from "./master.ts";
 import type { TrackedDomain } from "./tracked-domain.ts";
 
@@ -74,10 +74,20 @@ export function* leaveOldDomain(state: AttachState): Op<void> {
   }
 }
 
-/** Source: Linux 7.2 `arm_smmu_enable_ats()`: a failure is only logged, and the driver goes on believing that ATS is on. */
-function* enableAts(master: Master): Op<void> {
+/**
+ * A failure is only logged, and the driver goes on believing that ATS is on.
+ *
+ * Source: Linux 7.2 `arm_smmu_enable_ats()`.
+ *
+ * @param together whose ATCs are emptied before: in 6.1 those of the whole domain
+ */
+export function* enableAts(master: Master, together: readonly { readonly master: Master }[] = [{ master }]): Op<void> {
   const { smmu, pci } = master;
-  yield* atcInvMaster(master, 0, "attach-commit:atc-before-enable");
+  const sids = together.filter((one) => one.master.atsEnabled || one.master === master);
+  yield* smmu.commands.invalidate(
+    "attach-commit:atc-before-enable",
+    sids.flatMap((one) => one.master.streams.map((sid) => atcRange(sid, 0, undefined))),
+  );
   try {
     yield* pciEnableAts(pci, smmu.features.pageShift);
   } catch (error) {

@@ -89,7 +89,7 @@ export class PagingDomain extends TrackedDomain {
     try {
       const ats = decideAts(master, policy, "rid-attach", atsStateOf(master, this.type, cdTable.usedSsids));
       const attach = yield* attachPrepare(master, 0, this, tracked(old), ats);
-      yield* cdTable.write(0, place, this.#descriptor(master.stalls));
+      yield* cdTable.write(0, place, this.descriptor(master.stalls));
       yield* installSte(master, makeCdTableSte(smmu.features, cdTable, master.stalls, ats, S1_DSS.ssid0));
       yield* attachCommit(attach);
     } finally {
@@ -100,7 +100,7 @@ export class PagingDomain extends TrackedDomain {
   /** Source: Linux 7.2 `arm_smmu_s1_set_dev_pasid()`. */
   *setPasid(device: Device, pasid: Pasid, old: Domain | undefined): Op<void> {
     const { stalls } = this.#context.masterOf(device);
-    yield* setPasid(this.#context, this, device, pasid, this.#descriptor(stalls), old);
+    yield* setPasid(this.#context, this, device, pasid, this.descriptor(stalls), old);
   }
 
   *map(page: number, target: number, count: number, prot: number): Op<void> {
@@ -136,7 +136,8 @@ export class PagingDomain extends TrackedDomain {
     this.#context.asids.free(this.asid);
   }
 
-  #descriptor(stalls: boolean): Uint32Array {
+  /** Its context descriptor. @param stalls the function's faults may stall */
+  protected descriptor(stalls: boolean): Uint32Array {
     return makeS1Cd(this.smmu.features, this.asid, this.#table.root, stalls);
   }
 

@@ -21,7 +21,8 @@ import { vmsav8_64Process } from "../layout/vmsav8-64.ts";
 import { AsidAllocator } from "./asid-allocator.ts";
 import type { SmmuFirmwareView, SmmuNode } from "../firmware/firmware-view.ts";
 import { disableDevice, resetDevice } from "./device-reset.ts";
-import { BlockedDomain, IdentityDomain, PagingDomain, SvaDomain } from "./domains.ts";
+import { IdentityDomain61, detachDevice } from "./linux-6-1.ts";
+import { BlockedDomain, IdentityDomain, SvaDomain } from "./domains.ts";
 import type { DriverContext } from "./driver-context.ts";
 import { Master } from "./master.ts";
 import { removePasid } from "./pasid-attach.ts";
@@ -61,8 +62,10 @@ const HISI_PTT = { vendor: 0x19e5, device: 0xa12e } as const;
 export class ArmSmmuV3Driver implements IommuDriver, DriverContext, Digestible {
   readonly name: string = OWNER;
   readonly processFormat: PageTableFormat = vmsav8_64Process;
-  readonly identity: Domain;
-  readonly blocked: Domain;
+  /** The static IDENTITY domain; absent where each group has its own (6.1). */
+  readonly identity?: Domain;
+  /** The static BLOCKED domain; absent where an empty paging domain stands for it (6.1). */
+  readonly blocked?: Domain;
   /** What the core attaches when a function goes; absent where the driver does it itself. */
   readonly releaseDomain?: Domain;
   readonly policy: AtsPolicy;
@@ -85,10 +88,12 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext, Digestible {
     this.#core = ports.core;
     this.policy = policy;
     this.version = ports.version;
-    this.identity = new IdentityDomain(this);
-    this.blocked = new BlockedDomain(this);
-    if (this.version.releasedBy === "core") {
-      this.releaseDomain = this.blocked;
+    if (this.version.staticDomains) {
+      this.identity = new IdentityDomain(this);
+      this.blocked = new BlockedDomain(this);
+      if (this.version.releasedBy === "core") {
+        this.releaseDomain = this.blocked;
+      }
     }
   }
 
@@ -157,17 +162,24 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext, Digestible {
     this.#masters.set(device, master);
   }
 
-  /** Source: Linux 7.2 and 6.12 `arm_smmu_release_device()`. */
+  /** Source: Linux 7.2, 6.12 and 6.1 `arm_smmu_release_device()`. */
   *releaseDevice(device: Device): Op<void> {
     const master = this.masterOf(device);
-    if (this.releaseDomain === undefined) {
+    if (this.version.releasedBy === "detach") {
+      yield* detachDevice(master);
+    } else if (this.version.releasedBy === "driver") {
       const last = device.iommu?.requireDirect === true ? this.identity : this.blocked;
-      yield* last.attach(device, this.ridDomainOf(device));
+      yield* last?.attach(device, this.ridDomainOf(device)) ?? [];
     }
     yield* disablePasid(master);
     removeMaster(master);
     master.cdTable.free();
     this.#masters.delete(device);
+  }
+
+  /** An IDENTITY domain for one group. Source: Linux 6.1 `arm_smmu_domain_alloc()`. */
+  allocIdentity(_device: Device): Domain {
+    return new IdentityDomain61(this);
   }
 
   /** Source: Linux 6.12 `arm_smmu_remove_dev_pasid()`. */
@@ -209,7 +221,7 @@ export class ArmSmmuV3Driver implements IommuDriver, DriverContext, Digestible {
     if (!smmu.features.stage1) {
       throw new KernelError("EOPNOTSUPP", `${smmu.name} has no stage 1`);
     }
-    return new PagingDomain(this, smmu, request.type);
+    return this.version.newPaging(this, smmu, request.type);
   }
 
   /**

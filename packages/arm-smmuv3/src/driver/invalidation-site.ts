@@ -20,6 +20,7 @@ export const INVALIDATION_SITES = [
   "attach-commit:atc-before-enable",
   "attach-commit:atc-kept",
   "attach-commit:atc-after-disable",
+  "detach:atc",
   "old-domain:tlb",
   "domain-free:tlb",
   "pasid-remove:atc",

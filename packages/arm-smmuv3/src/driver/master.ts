@@ -1,4 +1,4 @@
-import type { Device, Digest } from "@iommu-lab/core";
+import type { Device, Digest, Domain } from "@iommu-lab/core";
 import type { PciDev } from "@iommu-lab/pci";
 import { pciAtsSupported } from "@iommu-lab/pci";
 import { CdTable } from "./cd-table.ts";
@@ -22,6 +22,8 @@ export class Master {
   atsAlwaysOn = false;
   /** `pci_ats_required()` as found at probe. */
   atsRequired = false;
+  /** What it is attached to (`master->domain`, 6.1 alone). */
+  attached: Domain | undefined = undefined;
   /** Its faults may stall (`stall_enabled`). */
   readonly stalls: boolean;
 
@@ -68,6 +70,7 @@ export class Master {
     for (const sid of this.streams) {
       into.number(sid);
     }
+    into.number(this.attached?.id ?? 0);
     this.cdTable.digest(into);
   }
 

@@ -183,6 +183,18 @@ function afterBoot(play: Play): void {
   attach(play, play.lab.platform.iommu.allocPaging(play.lab.device, { pasid: false }));
 }
 
+function through61(play: Play): void {
+  const [one, other] = [play.domain(), play.domain()];
+  attach(play, one);
+  attach(play, other);
+  one.free?.();
+  const next = play.lab.platform.iommu.allocPaging(play.lab.device, { pasid: false });
+  attach(play, next);
+  attach(play, play.lab.driver.allocIdentity(play.lab.device));
+  attach(play, other);
+  play.run(play.lab.bus.remove(play.lab.device));
+}
+
 /** Every scenario on a function with PASIDs and on one that requires ATS. */
 const cases: readonly (readonly [name: string, options: LabOptions, scenario: Scenario])[] = [
   ...Object.entries(scenarios).flatMap(([name, scenario]) => [
@@ -192,6 +204,10 @@ const cases: readonly (readonly [name: string, options: LabOptions, scenario: Sc
   ...Object.entries(scenarios).map(
     ([name, scenario]) => [`${name} (Linux 6.12)`, { device: NIC, version: "6.12" }, scenario] as const,
   ),
+  ...["a domain that nobody uses changes, and comes back", "map and unmap"].map(
+    (name) => [`${name} (Linux 6.1)`, { device: NIC, version: "6.1" }, scenarios[name] ?? afterBoot] as const,
+  ),
+  ["through every kind of domain (Linux 6.1)", { device: NIC, version: "6.1" }, through61],
   ["boot", boot(false), afterBoot],
   ["boot at EL2", boot(true), afterBoot],
 ];

@@ -55,7 +55,7 @@ export interface LabOptions {
   readonly smmu?: Smmuv3Options;
   readonly kernel?: KernelOptions;
   /** Default 7.2. Before it, functions are probed when a driver binds. */
-  readonly version?: "6.12" | "7.2";
+  readonly version?: "6.1" | "6.12" | "7.2";
   /** More plugins, before the SMMU. */
   readonly plugins?: readonly Plugin[];
   /** Whether events are recorded. Default true; a lab without is several times faster. */
@@ -92,7 +92,7 @@ export class Lab {
     this.platform.boot();
     this.bus = this.platform.host.get(PCI_BUS);
     this.endpoint = this.platform.host.get(FABRIC).endpoint(RID);
-    if (options.version === "6.12") {
+    if (options.version === "6.1" || options.version === "6.12") {
       this.run(this.bus.bind(this.device, { name: "test-driver", managesDma: true }));
     }
   }
