@@ -291,7 +291,7 @@ export class PhysicalMemory {
     const index = (distance * PER_REGION) | 0;
     let region = this.#regions[index];
     if (region === undefined) {
-      region = Array.from({ length: REGION_CHUNKS });
+      region = [];
       this.#regions[index] = region;
     }
     region[(distance * PER_CHUNK) & (REGION_CHUNKS - 1)] = created;
