@@ -81,7 +81,7 @@ export class Machine {
         name: "dmar0",
         cap: options.cap ?? LEGACY_CAP,
         ecap: options.ecap ?? LEGACY_ECAP,
-        version: 0x10,
+        version: options.version ?? 0x10,
         hostAddressWidth: options.hostAddressWidth ?? 46,
         invalidationTimeout: options.invalidationTimeout ?? 1000,
         caches: options.caches ?? "keep-all",
