@@ -107,10 +107,13 @@ export class BaseAddresses {
     if ((this.#config.read8(COMMAND) & MEMORY_SPACE) === 0) {
       return false;
     }
-    return this.#bars.some(({ index, size }) => {
+    for (const { index, size } of this.#bars) {
       const start = this.addressOf(index);
-      return start !== undefined && start < (page + 1) * PAGE && start + size > page * PAGE;
-    });
+      if (start !== undefined && start < (page + 1) * PAGE && start + size > page * PAGE) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Four bytes, unsigned. @param offset multiple of 4 */

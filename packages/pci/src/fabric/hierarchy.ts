@@ -49,7 +49,12 @@ export class Hierarchy {
 
   /** The function anywhere that takes a page when it comes from the root complex. */
   claimant(page: number): MemoryTarget | undefined {
-    return this.#targets.find((target) => target.claims(page) && reaches(undefined, target, page));
+    for (const target of this.#targets) {
+      if (target.claims(page) && reaches(undefined, target, page)) {
+        return target;
+      }
+    }
+    return undefined;
   }
 
   /** Another function of the same device that takes a page. */

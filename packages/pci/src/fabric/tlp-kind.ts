@@ -12,9 +12,14 @@ import {
 function baseKind(flags: number): string {
   switch (flags & AT_MASK) {
     case AT_TRANSLATION_REQUEST:
+      if ((flags & REQUEST_WRITE) !== 0) {
+        return "translation-request+write";
+      }
       return (flags & REQUEST_SOURCE_CXL) === 0 ? "translation-request" : "translation-request+source-cxl";
     case AT_TRANSLATED:
       return (flags & REQUEST_WRITE) === 0 ? "translated-read" : "translated-write";
+    case AT_MASK:
+      return (flags & REQUEST_WRITE) === 0 ? "reserved-read" : "reserved-write";
     default:
       return (flags & REQUEST_WRITE) === 0 ? "untranslated-read" : "untranslated-write";
   }
@@ -22,7 +27,8 @@ function baseKind(flags: number): string {
 
 /**
  * The `kind` of a memory request in a `tlp` event: `untranslated-read`, `untranslated-write`, `translation-request`,
- * `translated-read`, `translated-write`; then `+source-cxl`, `+t`, `+xt` for the bits of those names.
+ * `translated-read`, `translated-write`; for requests that no function may send `reserved-read`, `reserved-write` (AT=11)
+ * and `translation-request+write`; then `+source-cxl`, `+t`, `+xt` for the bits of those names.
  */
 export function tlpKind(flags: number): string {
   const kind = baseKind(flags);

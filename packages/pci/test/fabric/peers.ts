@@ -36,7 +36,7 @@ export function barPage(rid: Rid): number {
 }
 
 /** The address of base address 0 as the registers hold it: 64 bits, prefetchable. */
-function withBar(rid: Rid, options: EndpointOptions): Uint8Array {
+export function withBar(rid: Rid, options: EndpointOptions): Uint8Array {
   const bytes = withAer(endpointConfig(options));
   const address = barPage(rid) * 4096;
   new DataView(bytes.buffer).setUint32(0x10, (address % 2 ** 32) + 0xc, true);
@@ -83,17 +83,25 @@ function withAer(bytes: Uint8Array): Uint8Array {
 /** Every ACS service, with an egress vector of 8 bits. */
 export const EVERY_ACS = { capability: 0x87f };
 
-function rootPort(bus: number, lastBus: number, port: number, prefix: boolean = true): Uint8Array {
+/** A root port with its window open for some buses. @param prefix whether it reads End-End prefixes */
+export function rootPort(bus: number, lastBus: number, port: number, prefix: boolean = true): Uint8Array {
   const buses = { secondary: bus, subordinate: lastBus };
   return withAer(
     numbered(withWindow(rootPortConfig({ ...buses, acs: EVERY_ACS, endEndTlpPrefix: prefix }), bus, lastBus), port),
   );
 }
 
-function downstream(bus: number, port: number): Uint8Array {
-  const buses = { primary: 2, secondary: bus, subordinate: bus };
+/** A downstream port of the switch whose own bus is `inner`. */
+export function downstreamPort(inner: number, bus: number, port: number): Uint8Array {
+  const buses = { primary: inner, secondary: bus, subordinate: bus };
   const built = switchPortConfig({ side: "downstream", ...buses, acs: EVERY_ACS });
   return withAer(numbered(withWindow(built, bus, bus), port));
+}
+
+/** The upper port of a switch whose own bus is `inner`. */
+export function upstreamPort(bus: number, inner: number, lastBus: number): Uint8Array {
+  const buses = { primary: bus, secondary: inner, subordinate: lastBus };
+  return withWindow(switchPortConfig({ side: "upstream", ...buses }), inner, lastBus);
 }
 
 const function0: EndpointOptions = { ...nic, multiFunction: true, acs: { capability: 0x86c } };
@@ -109,12 +117,12 @@ export const peers: TopologyDescription = pciTopology({
       config: rootPort(1, 4, 1),
       switch: {
         bdf: "01:00.0",
-        config: withWindow(switchPortConfig({ side: "upstream", primary: 1, secondary: 2, subordinate: 4 }), 2, 4),
+        config: upstreamPort(1, 2, 4),
         downstream: [
-          { bdf: "02:00.0", config: downstream(3, 1), endpoint: { bdf: "03:00.0", config: withBar(A, nic) } },
+          { bdf: "02:00.0", config: downstreamPort(2, 3, 1), endpoint: { bdf: "03:00.0", config: withBar(A, nic) } },
           {
             bdf: "02:01.0",
-            config: downstream(4, 2),
+            config: downstreamPort(2, 4, 2),
             endpoint: { bdf: "04:00.0", config: withBar(B, function0) },
             functions: [{ bdf: "04:00.1", config: withBar(C, function0) }],
           },
