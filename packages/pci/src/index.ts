@@ -77,13 +77,15 @@ export { type InvalidationScope } from "./endpoint/invalidation-scope.ts";
 export { type InterruptMessage, MsixTable } from "./endpoint/msix-table.ts";
 export { type Obeys, honest } from "./endpoint/obeys.ts";
 export { type PageRequestOptions, type PageRequestResult, type PageResponse } from "./endpoint/page-requests.ts";
-export { type QueueOptions, QueuedRequests } from "./endpoint/queued-requests.ts";
+export { type QueueOptions, type RequestQueue } from "./endpoint/queued-requests.ts";
+export { type VirtualFunction, VirtualFunctions } from "./endpoint/virtual-functions.ts";
 export { type PastTranslation, type TranslationOptions } from "./endpoint/translations.ts";
 export { AcsControl, type PeerDecision } from "./fabric/acs-control.ts";
 export { type RequestCount, TlpCounters } from "./fabric/counters.ts";
 export { AER_ERROR, type AerError, ErrorLog, type ErrorListener } from "./fabric/error-log.ts";
 export { type SriovRegisters, type VirtualFunction, VirtualFunctions } from "./endpoint/virtual-functions.ts";
-export { type DoorbellListener, Fabric } from "./fabric/fabric.ts";
+export { type DoorbellListener } from "./fabric/destinations.ts";
+export { Fabric } from "./fabric/fabric.ts";
 export {
   type CompletionStatus,
   type Delivery,

@@ -19,25 +19,20 @@ import {
   type Rid,
 } from "../fabric/request.ts";
 import { type TlpHeader, memoryRequestHeader } from "../fabric/tlp-header.ts";
-import { RESET_EFFECTS, RESET_TIMES, type ResetKind } from "../reset/reset-kind.ts";
+import { RESET_TIMES, type ResetKind } from "../reset/reset-kind.ts";
 import { retryStatus } from "../reset/retry-status.ts";
 import { Atc } from "./atc.ts";
-import { BaseAddresses } from "./base-addresses.ts";
+import type { BaseAddresses } from "./base-addresses.ts";
 import { type Choices, type CompletionFaults, noFaults, usualChoices } from "./choices.ts";
-import { Dma } from "./dma.ts";
-import { FunctionRegisters } from "./function-registers.ts";
-import { Gate } from "./gate.ts";
-import { InFlight } from "./in-flight.ts";
-import { type InterruptResult, Interrupts } from "./interrupts.ts";
-import { type InvalidateRequest, InvalidationQueue } from "./invalidation-queue.ts";
+import { FunctionParts } from "./function-parts.ts";
+import type { InFlight } from "./in-flight.ts";
+import type { InterruptResult, Interrupts } from "./interrupts.ts";
+import type { InvalidateRequest } from "./invalidation-queue.ts";
 import { type Obeys, honest } from "./obeys.ts";
-import { type PageRequestOptions, type PageRequestResult, PageRequests, type PageResponse } from "./page-requests.ts";
-import { QueuedRequests } from "./queued-requests.ts";
-import { ResetTimer } from "./reset-timer.ts";
-import { Sender } from "./sender.ts";
+import type { PageRequestOptions, PageRequestResult, PageResponse } from "./page-requests.ts";
+import type { RequestQueue } from "./queued-requests.ts";
 import { type PastTranslation, type TranslationOptions, requestFlags } from "./translations.ts";
-import { Translator } from "./translator.ts";
-import { VirtualFunctions } from "./virtual-functions.ts";
+import type { VirtualFunctions } from "./virtual-functions.ts";
 
 /** Request and completion redirect, egress control, Direct Translated P2P: what only a device with internal paths has. */
 const INTERNAL_ACS = 0x6c;
@@ -93,7 +88,7 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
   /** Requests that it has begun and not finished. */
   readonly inFlight: InFlight;
   /** Begins such requests. */
-  readonly queue: QueuedRequests;
+  readonly queue: RequestQueue;
   /** Its interrupts. */
   readonly interrupts: Interrupts;
   /** The memory behind its base addresses. */
@@ -109,91 +104,54 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
   xt = false;
 
   readonly #fabric: Fabric;
-  readonly #trace: Trace;
-  readonly #flrNs: number;
-  readonly #registers: FunctionRegisters;
-  readonly #pageRequests: PageRequests;
-  readonly #invalidates: InvalidationQueue;
-  readonly #timer: ResetTimer;
-  readonly #gate: Gate;
-  readonly #sender: Sender;
-  readonly #translator: Translator;
-  readonly #dma: Dma;
+  readonly #parts: FunctionParts;
 
   constructor(init: EndpointInit) {
-    const { clock, config, fabric, name, trace } = init;
+    const { clock, config, fabric, trace } = init;
     this.rid = init.rid;
-    this.name = name;
+    this.name = init.name;
     this.config = config;
     this.port = init.port;
     this.physfn = init.physfn;
     this.acs = new AcsControl(config);
     this.errors = new ErrorLog(config);
     this.#fabric = fabric;
-    this.#trace = trace;
-    this.#flrNs = init.flrNs ?? RESET_TIMES.flrNs;
-    const registers = new FunctionRegisters(config);
-    const shared = init.physfn === undefined ? registers : init.physfn.#registers;
-    this.#registers = registers;
-    this.virtualFunctions = new VirtualFunctions(registers);
-    this.#pageRequests = new PageRequests(registers);
-    this.#timer = new ResetTimer(name, clock, trace, registers);
-    const siblings = init.physfn?.virtualFunctions;
-    const index = siblings?.adopt(this, init.vfEnabled ?? true) ?? -1;
-    this.#gate = new Gate(this.obeys, registers, shared, this.#timer, siblings, index);
-    this.#sender = new Sender(this, fabric, this.#gate);
-    this.#translator = new Translator(name, this.#sender, this.#gate, this.atc, shared, this.choices, clock, trace);
-    this.#dma = new Dma(this.#sender, this.#translator, this.atc, this.#gate, this, (page, pasid, options) => {
-      this.pageRequest(page, pasid, options);
-    });
-    this.inFlight = new InFlight(clock);
-    this.queue = new QueuedRequests(this.inFlight, this.#sender, this.#dma, this.#translator, this.atc);
-    this.interrupts = new Interrupts(name, config, trace, ({ page, offset, data }, translated) =>
-      translated
-        ? this.#dma.access(page, offset, REQUEST_WRITE, data, NO_PASID)
-        : this.#dma.send(page, offset, AT_UNTRANSLATED | REQUEST_WRITE, data, NO_PASID),
-    );
-    this.memory = new BaseAddresses(config);
-    for (const region of this.interrupts.msix.regions()) {
-      this.memory.addRegion(region);
-    }
-    this.#invalidates = new InvalidationQueue({
-      device: name,
+    this.#parts = new FunctionParts(this, {
+      fabric,
+      clock,
       trace,
-      atc: this.atc,
-      registers,
-      shared,
-      obeys: this.obeys,
-      choices: this.choices,
-      faults: this.completionFaults,
-      inFlight: this.inFlight,
-      complete: (to, itags, count, cause) => {
-        fabric.invalidateCompletion(this, to, itags, count, cause);
+      physfn: init.physfn === undefined ? undefined : init.physfn.#parts,
+      vfEnabled: init.vfEnabled ?? true,
+      flrNs: init.flrNs ?? RESET_TIMES.flrNs,
+      askForPage: (page, pasid, options) => {
+        this.pageRequest(page, pasid, options);
       },
     });
-    config.onWrite((offset, size, before, after, started) => {
-      this.#written(offset, size, before, after, started);
-    });
+    this.virtualFunctions = this.#parts.virtualFunctions;
+    this.inFlight = this.#parts.inFlight;
+    this.queue = this.#parts.queue;
+    this.interrupts = this.#parts.interrupts;
+    this.memory = this.#parts.memory;
   }
 
   /** ATS Enable as its register says. */
   get atsEnabled(): boolean {
-    return this.#registers.atsEnabled;
+    return this.#parts.registers.atsEnabled;
   }
 
   /** Why it may not use ATS now, by the rules it {@link Endpoint.obeys}; `""` = it may. */
   get atsRefusal(): string {
-    return this.#gate.silence() || this.#gate.ats();
+    return this.#parts.gate.silence() || this.#parts.gate.ats();
   }
 
   /** Whether a reset is under way: it does not answer and sends nothing. */
   get resetting(): boolean {
-    return this.#timer.resetting;
+    return this.#parts.timer.resetting;
   }
 
   /** Every translation it ever got, oldest first. No invalidation and no reset takes any away. */
   get history(): readonly PastTranslation[] {
-    return this.#translator.history;
+    return this.#parts.translator.history;
   }
 
   get routesInternally(): boolean {
@@ -202,12 +160,12 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
 
   /** Sends an Untranslated read of 4 bytes. @param offset multiple of 4 below 4096 */
   untranslatedRead(page: number, offset: number, pasid: number = NO_PASID): DmaResult {
-    return this.#dma.send(page, offset, AT_UNTRANSLATED, 0, pasid);
+    return this.#parts.dma.send(page, offset, AT_UNTRANSLATED, 0, pasid);
   }
 
   /** Sends an Untranslated write of 4 bytes. @param offset multiple of 4 below 4096 */
   untranslatedWrite(page: number, offset: number, value: number, pasid: number = NO_PASID): DmaResult {
-    return this.#dma.send(page, offset, AT_UNTRANSLATED | REQUEST_WRITE, value, pasid);
+    return this.#parts.dma.send(page, offset, AT_UNTRANSLATED | REQUEST_WRITE, value, pasid);
   }
 
   /**
@@ -217,12 +175,12 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
    * @param offset multiple of 4 below 4096
    */
   translatedRead(hostPage: number, offset: number, pasid: number = NO_PASID): DmaResult {
-    return this.#dma.send(hostPage, offset, AT_TRANSLATED, 0, pasid);
+    return this.#parts.dma.send(hostPage, offset, AT_TRANSLATED, 0, pasid);
   }
 
   /** Sends a Translated write of 4 bytes, whether or not it ever got such a translation. */
   translatedWrite(hostPage: number, offset: number, value: number, pasid: number = NO_PASID): DmaResult {
-    return this.#dma.send(hostPage, offset, AT_TRANSLATED | REQUEST_WRITE, value, pasid);
+    return this.#parts.dma.send(hostPage, offset, AT_TRANSLATED | REQUEST_WRITE, value, pasid);
   }
 
   /**
@@ -231,12 +189,12 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
    * @param flags AT and the `REQUEST_` bits
    */
   request(page: number, offset: number, flags: number, value: number, pasid: number = NO_PASID): DmaResult {
-    return this.#dma.send(page, offset, flags, value, pasid);
+    return this.#parts.dma.send(page, offset, flags, value, pasid);
   }
 
   /** Sends a Translation Request; a Success with a permission goes into the ATC. */
   translationRequest(page: number, pasid: number = NO_PASID, options: TranslationOptions = {}): TranslationResult {
-    return this.#translator.request(page, pasid, requestFlags(options));
+    return this.#parts.translator.request(page, pasid, requestFlags(options));
   }
 
   /**
@@ -244,12 +202,12 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
    * before it, else Untranslated.
    */
   dmaRead(page: number, offset: number, pasid: number = NO_PASID, options: TranslationOptions = {}): DmaResult {
-    return this.#dma.access(page, offset, requestFlags(options) & ~REQUEST_NO_WRITE, 0, pasid);
+    return this.#parts.dma.access(page, offset, requestFlags(options) & ~REQUEST_NO_WRITE, 0, pasid);
   }
 
   /** Writes 4 bytes in the same way. */
   dmaWrite(page: number, offset: number, value: number, pasid: number = NO_PASID): DmaResult {
-    return this.#dma.access(page, offset, REQUEST_WRITE, value, pasid);
+    return this.#parts.dma.access(page, offset, REQUEST_WRITE, value, pasid);
   }
 
   /** Writes an interrupt message: an Untranslated write of 4 bytes. */
@@ -272,74 +230,73 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
   pageRequest(page: number, pasid: number, options: PageRequestOptions): PageRequestResult {
     const owner = this.physfn ?? this;
     const reason =
-      this.#gate.silence() ||
-      this.#gate.pasid(pasid, requestFlags(options)) ||
-      owner.#pageRequests.refusal(pasid, options, this.obeys.priEnable);
+      this.#parts.gate.silence() ||
+      this.#parts.gate.pasid(pasid, requestFlags(options)) ||
+      owner.#parts.pageRequests.refusal(pasid, options, this.obeys.priEnable);
     if (reason !== "") {
       return { sent: false, reason, delivery: "lost", event: 0 };
     }
-    owner.#pageRequests.sent(pasid, options);
-    return this.#fabric.pageRequest(this, { rid: this.#sender.rid, pasid, page, ...options });
+    owner.#parts.pageRequests.sent(pasid, options);
+    return this.#fabric.pageRequest(this, { rid: this.#parts.sender.rid, pasid, page, ...options });
   }
 
   /** Answers to its page requests so far, oldest first: group index and code. */
   get pageResponses(): readonly PageResponse[] {
-    return (this.physfn ?? this).#pageRequests.responses;
+    return (this.physfn ?? this).#parts.pageRequests.responses;
   }
 
   /** Holds non-posted requests open: Transactions Pending is set for `ns` of virtual time. */
   holdTransactions(ns: number): void {
-    this.#timer.hold(ns);
+    this.#parts.timer.hold(ns);
   }
 
   /** Pulls it out: it answers nothing any more. */
   unplug(): void {
-    this.#gate.plugged = false;
-    this.#invalidates.dropAll("unplugged");
-    this.inFlight.dropAll("unplugged");
+    this.#parts.gate.plugged = false;
+    this.#parts.dropAll("unplugged");
   }
 
   /** Resets it in no time. */
   reset(kind: ResetKind): void {
-    this.#beginReset(kind, 0);
-    this.#timer.settle();
+    this.#parts.beginReset(kind, 0);
+    this.#parts.timer.settle();
   }
 
   /** Something outside holds it in reset until {@link Endpoint.resetEnd}. */
   resetBegin(kind: ResetKind): void {
-    this.#beginReset(kind, Infinity);
+    this.#parts.beginReset(kind, Infinity);
   }
 
   /** What held it in reset is over. @param retryNs how long it then answers Request Retry Status, in ns */
   resetEnd(retryNs: number = 0): void {
-    if (this.#gate.plugged && !this.#gate.vfDisabled) {
-      this.#timer.end(retryNs);
+    if (this.#parts.gate.plugged && !this.#parts.gate.vfDisabled) {
+      this.#parts.timer.end(retryNs);
     }
   }
 
   /** An Invalidate Request arrives. Called by the fabric. Accepting never depends on sending. */
   receiveInvalidate(request: InvalidateRequest): Delivery {
-    if (!this.#registers.hasAts) {
+    if (!this.#parts.registers.hasAts) {
       return "UR";
     }
-    const silence = this.#gate.silence();
+    const silence = this.#parts.gate.silence();
     if (silence !== "") {
-      this.#invalidates.drop(request, silence);
+      this.#parts.invalidates.drop(request, silence);
       return "lost";
     }
-    return this.#invalidates.accept(request);
+    return this.#parts.invalidates.accept(request);
   }
 
   /** A PRG Response arrives. Called by the fabric. */
   receivePageResponse(pasid: number, groupIndex: number, code: number): Delivery {
     const owner = this.physfn ?? this;
-    if (!owner.#registers.hasPri) {
+    if (!owner.#parts.registers.hasPri) {
       return "UR";
     }
-    if (this.#gate.silence() !== "") {
+    if (this.#parts.gate.silence() !== "") {
       return "lost";
     }
-    owner.#pageRequests.answered(pasid, groupIndex, code);
+    owner.#parts.pageRequests.answered(pasid, groupIndex, code);
     return "delivered";
   }
 
@@ -349,9 +306,9 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
 
   /** Source: PCIe 6.0 §2.3.1; a function in reset or one that is gone answers nothing. */
   receiveMemory(page: number, offset: number, flags: number, value: number, into: DmaResult): void {
-    if (this.#gate.silence() !== "") {
+    if (this.#parts.gate.silence() !== "") {
       into.status = "lost";
-      into.fault = this.#gate.silence();
+      into.fault = this.#parts.gate.silence();
       return;
     }
     const place = this.memory.find(page, offset);
@@ -368,7 +325,7 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
   }
 
   receiveUnexpectedCompletion(): void {
-    if (this.#gate.silence() === "") {
+    if (this.#parts.gate.silence() === "") {
       this.errors.note(AER_ERROR.unexpectedCompletion, [0x4a000001, 0, 0, 0], 0);
     }
   }
@@ -378,42 +335,34 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
   }
 
   ready(): boolean {
-    return this.#invalidates.length > 0 || this.#timer.due() || this.inFlight.ready();
+    return this.#parts.ready();
   }
 
-  /** One thing at a time: an end of a reset, else the oldest Invalidate Request, else a request in flight. */
   step(): void {
-    if (this.#timer.settle()) {
-      return;
-    }
-    if (this.#invalidates.length > 0) {
-      this.#invalidates.step();
-    } else {
-      this.inFlight.step();
-    }
+    this.#parts.step();
   }
 
   deadline(): number {
-    return Math.min(this.#timer.deadline(), this.inFlight.deadline());
+    return this.#parts.deadline();
   }
 
   present(): boolean {
-    return this.#gate.plugged;
+    return this.#parts.gate.plugged;
   }
 
   readConfig(offset: number, size: 1 | 2 | 4): number {
-    this.#timer.settle();
+    this.#parts.timer.settle();
     // Vendor and Device ID of a VF read as all ones (PCIe 6.0 §9.3.4.1), so that a scan does not find it.
-    if (this.#gate.silence() !== "" || (this.physfn !== undefined && offset < 4)) {
-      const retry = this.#timer.retrying ? retryStatus(this.port, offset, size) : undefined;
+    if (this.#parts.gate.silence() !== "" || (this.physfn !== undefined && offset < 4)) {
+      const retry = this.#parts.timer.retrying ? retryStatus(this.port, offset, size) : undefined;
       return retry ?? 2 ** (8 * size) - 1;
     }
     return readRegister(this.config, offset, size);
   }
 
   writeConfig(offset: number, size: 1 | 2 | 4, value: number): void {
-    this.#timer.settle();
-    if (this.#gate.silence() === "") {
+    this.#parts.timer.settle();
+    if (this.#parts.gate.silence() === "") {
       this.config.write(offset, size, value);
     }
   }
@@ -422,9 +371,7 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
   digest(into: Digest): void {
     this.config.digest(into);
     this.atc.digest(into);
-    into.number(this.history.length);
-    const { stopped, plugged } = this.#gate;
-    into.number((stopped ? 1 : 0) | (plugged ? 2 : 0) | (this.t ? 4 : 0) | (this.xt ? 8 : 0));
+    into.number((this.t ? 1 : 0) | (this.xt ? 2 : 0));
     into.number(this.spoofRid ?? -1);
     for (const rule of Object.values(this.obeys)) {
       into.number(rule === true ? 1 : 0);
@@ -432,62 +379,6 @@ export class Endpoint implements Engine, PciFunction, MemoryTarget {
     for (const choice of Object.values(this.choices)) {
       into.text(String(choice));
     }
-    for (const part of [
-      this.#invalidates,
-      this.#timer,
-      this.#pageRequests,
-      this.inFlight,
-      this.interrupts,
-      this.memory,
-    ]) {
-      part.digest(into);
-    }
-  }
-
-  #written(offset: number, size: number, before: number, after: number, started: number): void {
-    const registers = this.#registers;
-    if (registers.atsTurnedOn(offset, size, before, after)) {
-      this.#gate.stopped = false;
-      this.#clearAtc("ATS Enable 0 to 1");
-    }
-    if (this.choices.clearOnDisable && registers.atsTurnedOff(offset, size, before, after)) {
-      this.#clearAtc("ATS Enable 1 to 0");
-    }
-    const pri = registers.priChange(offset, size, before, after);
-    if (pri > 0) {
-      this.#pageRequests.enabled();
-    } else if (pri < 0) {
-      this.#pageRequests.disabled();
-    }
-    if (registers.startsPriReset(offset, size, started) && !registers.priEnabled) {
-      this.#pageRequests.reset();
-    }
-    const reset = registers.startsReset(offset, size, before, after, started);
-    if (reset === "") {
-      this.interrupts.registersChanged();
-    } else {
-      this.#beginReset(reset, reset === "d3hot-d0" ? RESET_TIMES.d3hotNs : this.#flrNs);
-    }
-    this.virtualFunctions.written(offset, size, before, after);
-  }
-
-  /** Source: PCIe 6.0 §6.6.1, §6.6.2: registers, ATC and outstanding requests are lost; FLR leaves the rest alone. */
-  #beginReset(kind: ResetKind, ns: number): void {
-    this.#timer.begin(kind, ns);
-    this.config.reset(RESET_EFFECTS[kind].registers);
-    this.virtualFunctions.lost();
-    this.#gate.stopped = false;
-    this.#pageRequests.reset();
-    this.interrupts.reset();
-    this.#clearAtc("reset");
-    this.#invalidates.dropAll("reset");
-    this.inFlight.dropAll("reset");
-  }
-
-  #clearAtc(reason: string): void {
-    const entries = this.atc.clear();
-    if (entries > 0 && this.#trace.active) {
-      this.#trace.emit("atc", { device: this.name, what: "clear", entries, reason });
-    }
+    this.#parts.digest(into);
   }
 }

@@ -21,7 +21,28 @@ export interface QueueOptions extends TranslationOptions {
  *
  * Source: PCIe 6.0 §2.4.1, §10.3.2.
  */
-export class QueuedRequests {
+export interface RequestQueue {
+  /**
+   * A write of 4 bytes, Translated where the ATC permits it. What holds the function back when its turn comes drops it.
+   *
+   * @returns the request; undefined when it could not begin
+   */
+  write(page: number, offset: number, value: number, options?: QueueOptions): InFlightRequest | undefined;
+  /** A read of 4 bytes. It reads when it begins; the data come when it ends. @returns undefined when it could not begin */
+  read(page: number, offset: number, options?: QueueOptions): InFlightRequest | undefined;
+  /**
+   * A Translation Request. The IOMMU answers when it begins; the ATC takes the answer when it ends, unless an Invalidate
+   * Request for the range came between.
+   *
+   * Source: PCIe 6.0 §10.3.2.
+   *
+   * @returns undefined when it could not begin
+   */
+  translation(page: number, options?: QueueOptions): InFlightRequest | undefined;
+}
+
+/** {@link RequestQueue} over the parts of a function. */
+export class QueuedRequests implements RequestQueue {
   readonly #inFlight: InFlight;
   readonly #sender: Sender;
   readonly #dma: Dma;
@@ -36,11 +57,6 @@ export class QueuedRequests {
     this.#atc = atc;
   }
 
-  /**
-   * A write of 4 bytes, Translated where the ATC permits it. What holds the function back when its turn comes drops it.
-   *
-   * @returns the request; undefined when it could not begin
-   */
   write(page: number, offset: number, value: number, options: QueueOptions = {}): InFlightRequest | undefined {
     const { pasid = NO_PASID, trafficClass = 0 } = options;
     checkOffset(offset);
@@ -58,7 +74,6 @@ export class QueuedRequests {
     );
   }
 
-  /** A read of 4 bytes. It reads when it begins; the data come when it ends. @returns undefined when it could not begin */
   read(page: number, offset: number, options: QueueOptions = {}): InFlightRequest | undefined {
     const { pasid = NO_PASID, trafficClass = 0 } = options;
     checkOffset(offset);
@@ -74,14 +89,6 @@ export class QueuedRequests {
     return result.sent ? this.#inFlight.begin("read", trafficClass, used, () => finished(result)) : undefined;
   }
 
-  /**
-   * A Translation Request. The IOMMU answers when it begins; the ATC takes the answer when it ends, unless an Invalidate
-   * Request for the range came between.
-   *
-   * Source: PCIe 6.0 §10.3.2.
-   *
-   * @returns undefined when it could not begin
-   */
   translation(page: number, options: QueueOptions = {}): InFlightRequest | undefined {
     const { pasid = NO_PASID, trafficClass = 0 } = options;
     const result = new TranslationResult();

@@ -2,21 +2,15 @@ import type { PhysicalMemory, Trace } from "@iommu-lab/core";
 import { InputError } from "@iommu-lab/core";
 import type { Endpoint } from "../endpoint/endpoint.ts";
 import type { PageRequestResult } from "../endpoint/page-requests.ts";
-import { COMPLETION_REDIRECT } from "./acs-control.ts";
 import { TlpCounters } from "./counters.ts";
+import { Destinations, type DoorbellListener } from "./destinations.ts";
 import { Hierarchy } from "./hierarchy.ts";
 import type { Delivery, IommuHardware, PageRequest, RootComplex, TranslateResult } from "./iommu-hardware.ts";
 import type { MemoryTarget } from "./memory-target.ts";
 import { type DmaResult, type RequestStatus, type TranslationResult, completionOf } from "./outcome.ts";
-import type { Port } from "./port.ts";
 import { AT_MASK, AT_TRANSLATION_REQUEST, NO_PASID, REQUEST_WRITE, type Rid, formatRid } from "./request.ts";
 import { type RootPeerToPeer, Router } from "./router.ts";
 import { TlpTrace } from "./tlp-trace.ts";
-
-const PAGE = 4096;
-
-/** Told about a write to a doorbell page: who wrote which 4 bytes where in the page. */
-export type DoorbellListener = (rid: Rid, offset: number, data: number) => void;
 
 interface ServedBy {
   readonly hardware: IommuHardware;
@@ -30,20 +24,19 @@ interface ServedBy {
 export class Fabric implements RootComplex {
   /** What it carried so far. */
   readonly counters: TlpCounters = new TlpCounters();
-  readonly #memory: PhysicalMemory;
   readonly #trace: Trace;
   readonly #tlps: TlpTrace;
   readonly #hierarchy = new Hierarchy();
   readonly #router: Router;
   readonly #endpoints = new Map<Rid, Endpoint>();
   readonly #iommus: ServedBy[] = [];
-  readonly #doorbells = new Map<number, DoorbellListener>();
+  readonly #destinations: Destinations;
 
   constructor(memory: PhysicalMemory, trace: Trace) {
-    this.#memory = memory;
     this.#trace = trace;
     this.#tlps = new TlpTrace(trace);
     this.#router = new Router(this.#hierarchy, trace);
+    this.#destinations = new Destinations(memory, this.#hierarchy, this.#router);
   }
 
   /** What the root complex does with requests between its ports; `translated` at first. */
@@ -51,6 +44,7 @@ export class Fabric implements RootComplex {
     return this.#router.rootPeerToPeer;
   }
 
+  /** Changes it at any time. */
   set rootPeerToPeer(rule: RootPeerToPeer) {
     this.#router.rootPeerToPeer = rule;
   }
@@ -66,7 +60,7 @@ export class Fabric implements RootComplex {
    * @param page host page number
    */
   addDoorbell(page: number, onWrite: DoorbellListener): void {
-    this.#doorbells.set(page, onWrite);
+    this.#destinations.addDoorbell(page, onWrite);
   }
 
   /** Plugs an endpoint in. @throws InputError when the requester ID is taken */
@@ -136,7 +130,7 @@ export class Fabric implements RootComplex {
     if (route.end === "root") {
       this.#judge(from, route.rid, pasid, page, offset, flags, value, into);
     } else if (route.end === "peer") {
-      this.#turn(from, route.down, pasid, page, offset, flags, value, into);
+      this.#destinations.turned(from, route.down, pasid, page, offset, flags, value, into);
     } else {
       into.status = route.end;
       into.fault = route.rule;
@@ -157,51 +151,6 @@ export class Fabric implements RootComplex {
     into.value = undefined;
     if (completionOf(into.status) !== "none") {
       this.#endpoints.get(rid)?.receiveUnexpectedCompletion();
-    }
-  }
-
-  /** A request turns towards a peer before any IOMMU sees it. @param down the port to go down, undefined = same device */
-  #turn(
-    from: MemoryTarget,
-    down: Port | undefined,
-    pasid: number,
-    page: number,
-    offset: number,
-    flags: number,
-    value: number,
-    into: DmaResult,
-  ): void {
-    const peer =
-      down === undefined ? this.#hierarchy.claimantInside(from, page) : this.#hierarchy.claimantBelow(down, page);
-    if (peer === undefined) {
-      into.status = "master-abort";
-    } else {
-      this.#reach(peer, down, pasid, page, offset, flags, value, into);
-    }
-  }
-
-  #reach(
-    peer: MemoryTarget,
-    top: Port | undefined,
-    pasid: number,
-    page: number,
-    offset: number,
-    flags: number,
-    value: number,
-    into: DmaResult,
-  ): void {
-    if (pasid !== NO_PASID && peer.port !== undefined && !this.#router.prefixPasses(peer, top)) {
-      into.status = "malformed";
-      into.fault = "End-End TLP prefix not supported";
-      return;
-    }
-    into.peer = peer.rid;
-    peer.receiveMemory(page, offset, flags, value, into);
-    this.#router.hop(into.event, peer.name, "reached", "");
-    const isRead = (flags & REQUEST_WRITE) === 0;
-    const redirects = peer.port !== undefined && (peer.port.acs.control & COMPLETION_REDIRECT) !== 0;
-    if (isRead && redirects && completionOf(into.status) !== "none") {
-      this.#router.hop(into.event, peer.port?.name ?? "", "redirected", "ACS P2P Completion Redirect");
     }
   }
 
@@ -232,36 +181,7 @@ export class Fabric implements RootComplex {
       }
       host = answer.page;
     }
-    const peer = this.#hierarchy.claimant(host);
-    if (peer === undefined) {
-      this.#memoryAt(rid, host, offset, flags, value, into);
-    } else if (this.rootPeerToPeer === "none" && rootPortOf(from) !== rootPortOf(peer)) {
-      into.status = "UR";
-      into.fault = "the root complex does not route between its ports";
-    } else {
-      // The IOMMU has used the PASID up: what goes on is an address of the system.
-      this.#reach(peer, undefined, NO_PASID, host, offset, flags, value, into);
-    }
-  }
-
-  #memoryAt(rid: Rid, host: number, offset: number, flags: number, value: number, into: DmaResult): void {
-    const address = host * PAGE + offset;
-    const isWrite = (flags & REQUEST_WRITE) !== 0;
-    const doorbell = this.#doorbells.get(host);
-    if (doorbell !== undefined) {
-      if (isWrite) {
-        doorbell(rid, offset, value >>> 0);
-      } else {
-        into.value = 0;
-      }
-    } else if (!this.#memory.exists(address)) {
-      into.status = "master-abort";
-    } else if (isWrite) {
-      this.#memory.store32(address, value);
-      this.#memory.noteWriter(address, into.event);
-    } else {
-      into.value = this.#memory.load32(address);
-    }
+    this.#destinations.fromRoot(from, rid, host, offset, flags, value, into);
   }
 
   /**
@@ -378,14 +298,6 @@ export class Fabric implements RootComplex {
 function isReserved(flags: number): boolean {
   const type = flags & AT_MASK;
   return type === AT_MASK || type === AT_TRANSLATION_REQUEST;
-}
-
-function rootPortOf(target: MemoryTarget): Port | undefined {
-  let port = target.port;
-  while (port?.upstream !== undefined) {
-    port = port.upstream;
-  }
-  return port;
 }
 
 function statusOf(answer: TranslateResult): RequestStatus {
