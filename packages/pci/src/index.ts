@@ -78,7 +78,6 @@ export { type InterruptMessage, MsixTable } from "./endpoint/msix-table.ts";
 export { type Obeys, honest } from "./endpoint/obeys.ts";
 export { type PageRequestOptions, type PageRequestResult, type PageResponse } from "./endpoint/page-requests.ts";
 export { type QueueOptions, type RequestQueue } from "./endpoint/queued-requests.ts";
-export { type VirtualFunction, VirtualFunctions } from "./endpoint/virtual-functions.ts";
 export { type PastTranslation, type TranslationOptions } from "./endpoint/translations.ts";
 export { AcsControl, type PeerDecision } from "./fabric/acs-control.ts";
 export { type RequestCount, TlpCounters } from "./fabric/counters.ts";
