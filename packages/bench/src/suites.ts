@@ -1,4 +1,5 @@
 import type { Bench } from "./measure.ts";
+import { amdBenches } from "./suites/amd.ts";
 import { memoryLoad } from "./suites/memory.ts";
 import { configFork, dumpDecode, dumpLinear } from "./suites/pci.ts";
 import { vtdBenches } from "./suites/vtd.ts";
@@ -9,5 +10,6 @@ export const suites: Readonly<Record<string, () => Bench>> = {
   "pci:dump": dumpDecode,
   "pci:dump-linear": dumpLinear,
   "pci:config-fork": configFork,
+  ...amdBenches,
   ...vtdBenches,
 };

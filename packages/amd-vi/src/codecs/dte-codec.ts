@@ -60,7 +60,7 @@ function interrupts(words: Words, dte: FetchedDte, interruptTable: number): stri
 }
 
 /** What a unit does with requests of a device that has this entry, in sentences. */
-export function dteMeaning(words: Words): string[] {
+function dteMeaning(words: Words): string[] {
   const dte = new FetchedDte();
   dte.set(words, 0);
   const last = interrupts(words, dte, decodeDte(words).interruptTable);

@@ -43,7 +43,12 @@ export interface UnitDescription {
   /** IVHD flags: 0 HtTunEn, 1 PassPW, 2 ResPassPW, 3 Isoc. */
   readonly flags: number;
   /** EFR and EFR2 as the IVHD has them; undefined = the registers count. */
-  readonly efr?: { readonly efr: bigint; readonly efr2: bigint };
+  readonly efr?: {
+    /** EFR. */
+    readonly efr: bigint;
+    /** EFR2. */
+    readonly efr2: bigint;
+  };
   /** HATDis of the IVHD: host translation must not be used. */
   readonly hostTranslationDisabled?: boolean;
   /** Capability header of the unit's PCI function. */
@@ -54,9 +59,13 @@ export interface UnitDescription {
 
 /** What firmware tells of all units and devices (the IVRS). */
 export interface FirmwareDescription {
+  /** The units. */
   readonly units: readonly UnitDescription[];
+  /** Memory that is mapped 1:1. */
   readonly unityMaps: readonly UnityMap[];
+  /** Settings of devices. */
   readonly settings: readonly DeviceSetting[];
+  /** Devices that use another device's ID. */
   readonly aliases: readonly DeviceAlias[];
   /** Largest device ID that any entry names. */
   readonly lastDeviceId: Rid;

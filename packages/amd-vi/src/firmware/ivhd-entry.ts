@@ -3,16 +3,27 @@ import { InputError } from "@iommu-lab/core";
 
 /** Types of device entries in an IVHD. Source: AMD IOMMU specification §5.2.2.2-§5.2.2.8. */
 export const IVHD_ENTRY = {
+  /** Nothing. */
   padding: 0x00,
+  /** All devices. */
   all: 0x01,
+  /** One device. */
   select: 0x02,
+  /** Start of a range. */
   start: 0x03,
+  /** End of a range. */
   end: 0x04,
+  /** One device that uses another's ID. */
   aliasSelect: 0x42,
+  /** Start of a range of devices that use another's ID. */
   aliasStart: 0x43,
+  /** One device, with an extended setting. */
   extendedSelect: 0x46,
+  /** Start of a range, with an extended setting. */
   extendedStart: 0x47,
+  /** An I/O APIC or a timer. */
   special: 0x48,
+  /** A device that ACPI names. */
   acpiHid: 0xf0,
 } as const;
 

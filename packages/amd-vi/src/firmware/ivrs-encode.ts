@@ -7,10 +7,12 @@ import { IVRS_HEADER_BYTES } from "./ivrs.ts";
 /** Largest block: its length has 16 bits. */
 const MOST = 0xffff;
 
-type Unplaced<T> = Omit<T, "offset" | "length">;
-
 /** A block before it has its place; offsets and lengths of what is given do not count. */
-export type IvrsBlockFields = Unplaced<IvhdBlock> | Unplaced<IvmdBlock> | Unplaced<UnknownBlock> | IvrsBlock;
+export type IvrsBlockFields =
+  | Omit<IvhdBlock, "offset" | "length">
+  | Omit<IvmdBlock, "offset" | "length">
+  | Omit<UnknownBlock, "offset" | "length">
+  | IvrsBlock;
 
 /** What {@link encodeIvrs} writes. */
 export interface IvrsFields {

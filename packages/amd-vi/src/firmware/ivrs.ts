@@ -167,7 +167,7 @@ function leastLength(type: number): number {
 }
 
 /** Bytes of an IVHD before its device entries. Source: Linux 7.2 `get_ivhd_header_size()`. */
-export function ivhdHeaderBytes(type: number): number {
+function ivhdHeaderBytes(type: number): number {
   return type === 0x10 ? SHORT_IVHD_BYTES : LONG_IVHD_BYTES;
 }
 

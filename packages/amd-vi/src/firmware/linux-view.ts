@@ -45,7 +45,9 @@ export interface AcpiDevice {
 export interface LinuxIvrs extends FirmwareDescription {
   /** Type of the blocks that count; others describe the same units and are ignored. */
   readonly targetType: number;
+  /** I/O APICs and timers. */
   readonly specialDevices: readonly SpecialDevice[];
+  /** Devices that ACPI names. */
   readonly acpiDevices: readonly AcpiDevice[];
   /** Why Linux does without the IOMMU, with its errno; `""` = it does not. */
   readonly refusal: string;

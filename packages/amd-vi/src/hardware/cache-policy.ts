@@ -5,7 +5,17 @@ import { InputError } from "@iommu-lab/core";
  * `none`: nothing; `lru`: as many as it says, those used last; `random`: chance decides at each use, the same for the same
  * seed. What software may rely on is the same under all of them.
  */
-export type CachePolicy = "keep-all" | "none" | { readonly lru: number } | { readonly random: number };
+export type CachePolicy =
+  | "keep-all"
+  | "none"
+  | {
+      /** How many entries are kept. */
+      readonly lru: number;
+    }
+  | {
+      /** Seed of the chance. */
+      readonly random: number;
+    };
 
 /** A policy for each cache. */
 export interface CachePolicies {

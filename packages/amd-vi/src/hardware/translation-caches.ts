@@ -117,7 +117,9 @@ export class TranslationCaches implements Digestible {
     flags: number,
     line: number,
   ): void {
-    this.directories.keep(space, pasid, level, Math.floor(page / pagesBelow(level)), table, flags, line);
+    if (!this.directories.off) {
+      this.directories.keep(space, pasid, level, Math.floor(page / pagesBelow(level)), table, flags, line);
+    }
   }
 
   /**

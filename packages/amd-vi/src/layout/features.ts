@@ -63,9 +63,55 @@ const EFR2_FIELDS = {
 } as const;
 
 /** Name of a feature of one bit. */
-export type FeatureFlag = keyof typeof EFR_FLAGS | keyof typeof EFR2_FLAGS;
+export type FeatureFlag =
+  | "prefetch"
+  | "ppr"
+  | "xt"
+  | "nx"
+  | "gt"
+  | "guestPpi"
+  | "invalidateAll"
+  | "ga"
+  | "hardwareErrorRegisters"
+  | "counters"
+  | "secureAts"
+  | "userSupervisor"
+  | "pprOverflowEarly"
+  | "pprAutoResponse"
+  | "blockStopMark"
+  | "performanceOptimization"
+  | "msiCapability"
+  | "gio"
+  | "hostAccessed"
+  | "eph"
+  | "hostDirty"
+  | "iotlbType"
+  | "viommu"
+  | "vmGuardIo"
+  | "guestApicUpdateDisable"
+  | "forcePhysicalDestination"
+  | "snp"
+  | "sevSnpIo"
+  | "tableMigration"
+  | "gcr3TrpMode"
+  | "guestPpiDisable"
+  | "htRangeIgnore";
 /** Name of a feature with a number. */
-export type FeatureField = keyof typeof EFR_FIELDS | keyof typeof EFR2_FIELDS;
+export type FeatureField =
+  | "hats"
+  | "gats"
+  | "glx"
+  | "smiFilters"
+  | "smiFilterRegisters"
+  | "gam"
+  | "dualPprLog"
+  | "dualEventLog"
+  | "pasMax"
+  | "deviceTableSegments"
+  | "marc"
+  | "vmTableSize"
+  | "snpAvic"
+  | "interruptTables";
 
 /**
  * What the Extended Feature registers say. Flags: `prefetch` PreFSup, `ppr` PPRSup, `xt` XTSup, `nx` NXSup, `gt` GTSup (guest

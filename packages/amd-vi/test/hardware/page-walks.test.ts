@@ -1,9 +1,7 @@
 import type { DeviceTableEntry, HostLeaf } from "@iommu-lab/amd-vi";
 import { amdV1, encodeHostLeaf, encodeHostTable } from "@iommu-lab/amd-vi";
-import { existsSync, readFileSync } from "node:fs";
-import path from "node:path";
 import type { Word64 } from "@iommu-lab/core";
-import { PROT_READ, PROT_WRITE, PageTable, fromQwords, x86_64 } from "@iommu-lab/core";
+import { PROT_READ, PROT_WRITE, PageTable, x86_64 } from "@iommu-lab/core";
 import { REQUEST_EXECUTE, REQUEST_PRIVILEGED } from "@iommu-lab/pci";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -239,55 +237,5 @@ describe("guest walk", () => {
     machine.clear("GTEn");
     machine.setDte(guest);
     expect(machine.write(0, 1).fault).toBe("ILLEGAL_DEV_TABLE_ENTRY");
-  });
-});
-
-/** One recorded table vector: words of tables, one DMA, what became of it. */
-interface Vector {
-  readonly name: string;
-  readonly tables: Readonly<Record<string, readonly string[]>>;
-  readonly iova: string;
-  readonly expected_gpa: string;
-  readonly iommu_testdev: { readonly result: string };
-}
-
-const top = path.resolve(import.meta.dirname, "..", "..", "..", "..");
-const places = [path.join(top, "packages", "truth", "recordings"), path.resolve(top, "..", "shared", "recordings")];
-const file = places.map((place) => path.join(place, "qtest-amd.json")).find((one) => existsSync(one));
-
-/** Where the emulator leaves the specification: what it does not check is refused here. */
-const departures: Readonly<Record<string, string>> = {
-  "dte-mode0-no-ir-iw": "CA",
-};
-
-describe.skipIf(file === undefined)("recorded table vectors", () => {
-  const vectors = file === undefined ? [] : (JSON.parse(readFileSync(file, "utf8")) as { vectors: Vector[] }).vectors;
-
-  test.each(vectors)("$name", (vector) => {
-    const machine = new Machine();
-    const shift = 0x1000000;
-    const tables: readonly (readonly [string, number, number])[] = [
-      ["pt4", 0x110000, 1],
-      ["pt3", 0x111000, 2],
-      ["pt2", 0x112000, 2],
-      ["pt1", 0x113000, 3],
-    ];
-    const lift = (word: bigint): bigint => ((word & 0xff0000n) === 0n ? word : word + BigInt(shift));
-    for (const [name, address, index] of tables) {
-      for (const [entry, text] of (vector.tables[name] ?? []).entries()) {
-        const word = lift(BigInt(text));
-        machine.memory.store64(shift + address + (index + entry) * 8, Number(word & 0xffffffffn), Number(word >> 32n));
-      }
-    }
-    const [first = "0", ...others] = vector.tables["dte"] ?? [];
-    machine.setDte(fromQwords([lift(BigInt(first)), ...others.map(BigInt)]));
-    const answer = machine.write(Number(BigInt(vector.iova) >> 12n));
-    const recorded = vector.iommu_testdev.result === "ok" ? "success" : "CA";
-    expect(answer.status).toBe(departures[vector.name] ?? recorded);
-    if (answer.status === "success") {
-      const expected = Number(BigInt(vector.expected_gpa) >> 12n);
-      const untouched = vector.name.startsWith("dte-v0");
-      expect(answer.page).toBe(untouched ? expected : expected + shift / 4096);
-    }
   });
 });
