@@ -81,7 +81,7 @@ function withAer(bytes: Uint8Array): Uint8Array {
 }
 
 /** Every ACS service, with an egress vector of 8 bits. */
-export const EVERY_ACS = { capability: 0x87f };
+const EVERY_ACS = { capability: 0x87f };
 
 /** A root port with its window open for some buses. @param prefix whether it reads End-End prefixes */
 export function rootPort(bus: number, lastBus: number, port: number, prefix: boolean = true): Uint8Array {
@@ -110,7 +110,7 @@ const function0: EndpointOptions = { ...nic, multiFunction: true, acs: { capabil
  * Root port 00:01.0 with a switch: 03:00.0 below port 1, 04:00.0 and 04:00.1 (one device) below port 2; root port 00:02.0
  * with 05:00.0; root port 00:03.0, which reads no prefixes, with 06:00.0.
  */
-export const peers: TopologyDescription = pciTopology({
+const peers: TopologyDescription = pciTopology({
   rootPorts: [
     {
       bdf: "00:01.0",
