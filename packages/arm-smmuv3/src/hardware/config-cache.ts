@@ -1,40 +1,49 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
-import type { ContextEntry } from "./context-entry.ts";
-import type { StreamEntry } from "./stream-entry.ts";
+import { type CacheMode, Retention } from "./cache-policy.ts";
+import { ContextEntry } from "./context-entry.ts";
+import { EntryCache } from "./entry-cache.ts";
+import { Level1Entry } from "./level1-entry.ts";
+import { StreamEntry } from "./stream-entry.ts";
 
-/** What an SMMU keeps of what it read: everything the architecture allows, or nothing. */
-export type CachePolicy = "keep-all" | "none";
+/** What is kept of one stream. Context descriptors go with the STE that led to them. */
+class CachedStream implements Digestible {
+  readonly entry = new StreamEntry();
+  readonly contexts: EntryCache<ContextEntry>;
+  readonly level1: EntryCache<Level1Entry>;
 
-/** A level-1 descriptor as it was fetched: where it leads and how far it reaches. */
-export interface Level1Entry {
-  /** Where it is. */
-  readonly address: number;
-  /** Entries of the array it points to; 0 = invalid. */
-  readonly count: number;
-  /** The array. */
-  readonly pointer: number;
-}
+  constructor(retention: Retention) {
+    this.contexts = new EntryCache(retention);
+    this.level1 = new EntryCache(retention);
+  }
 
-/** What is kept of one stream's context descriptors. */
-interface Contexts {
-  readonly entries: Map<number, ContextEntry>;
-  readonly level1: Map<number, Level1Entry>;
+  digest(into: Digest): void {
+    this.entry.digest(into);
+    this.contexts.digest(into);
+    this.level1.digest(into);
+  }
 }
 
 /**
- * Configuration structures that were read. Entries are kept whether valid or not, and leave by CFGI commands alone, so a
- * change that software forgot to announce shows.
+ * Configuration structures that were read. Entries are kept whether valid or not, and leave by CFGI commands or because
+ * the mode says so; what software forgot to announce stays visible.
  *
  * Source: SMMUv3 §3.21, §4.3.
  */
 export class ConfigCache implements Digestible {
-  readonly #keep: boolean;
-  readonly #level1 = new Map<number, Level1Entry>();
-  readonly #streams = new Map<number, StreamEntry>();
-  readonly #contexts = new Map<number, Contexts>();
+  readonly #retention: Retention;
+  readonly #level1: EntryCache<Level1Entry>;
+  readonly #streams: EntryCache<CachedStream>;
+  /** The stream of the request in hand; undefined = its STE is not kept. */
+  #current: CachedStream | undefined;
+  readonly #spareLevel1 = new Level1Entry();
+  readonly #spareStream = new StreamEntry();
+  readonly #spareContext = new ContextEntry();
 
-  constructor(policy: CachePolicy) {
-    this.#keep = policy === "keep-all";
+  constructor(mode: CacheMode) {
+    const retention = new Retention(mode);
+    this.#retention = retention;
+    this.#level1 = new EntryCache(retention);
+    this.#streams = new EntryCache(retention);
   }
 
   /** The level-1 stream table descriptor with this index. */
@@ -42,47 +51,46 @@ export class ConfigCache implements Digestible {
     return this.#level1.get(index);
   }
 
-  /** Keeps a level-1 stream table descriptor. */
-  keepLevel1(index: number, entry: Level1Entry): void {
-    if (this.#keep) {
-      this.#level1.set(index, entry);
-    }
+  /** A level-1 stream table descriptor to fill, kept if the mode wants it. */
+  newLevel1(index: number): Level1Entry {
+    return fresh(this.#retention, this.#level1, index, Level1Entry) ?? this.#spareLevel1;
   }
 
-  /** The STE of a stream. */
+  /** The STE of a stream. The context descriptors asked for next are of this stream. */
   stream(sid: number): StreamEntry | undefined {
-    return this.#streams.get(sid);
+    this.#current = this.#streams.get(sid);
+    return this.#current?.entry;
   }
 
-  /** Keeps an STE. */
-  keepStream(sid: number, entry: StreamEntry): void {
-    if (this.#keep) {
-      this.#streams.set(sid, entry);
+  /** An STE to fill, kept if the mode wants it. The context descriptors asked for next are of this stream. */
+  newStream(sid: number): StreamEntry {
+    this.#current = undefined;
+    if (!this.#retention.keeps()) {
+      return this.#spareStream;
     }
+    this.#current = new CachedStream(this.#retention);
+    this.#streams.set(sid, this.#current);
+    return this.#current.entry;
   }
 
-  /** A context descriptor. */
-  context(sid: number, ssid: number): ContextEntry | undefined {
-    return this.#contexts.get(sid)?.entries.get(ssid);
+  /** A context descriptor of the stream in hand. */
+  context(ssid: number): ContextEntry | undefined {
+    return this.#current?.contexts.get(ssid);
   }
 
-  /** Keeps a context descriptor. */
-  keepContext(sid: number, ssid: number, entry: ContextEntry): void {
-    if (this.#keep) {
-      this.#of(sid).entries.set(ssid, entry);
-    }
+  /** A context descriptor of the stream in hand to fill, kept if the mode wants it. */
+  newContext(ssid: number): ContextEntry {
+    return fresh(this.#retention, this.#current?.contexts, ssid, ContextEntry) ?? this.#spareContext;
   }
 
-  /** A level-1 context descriptor. */
-  contextLevel1(sid: number, index: number): Level1Entry | undefined {
-    return this.#contexts.get(sid)?.level1.get(index);
+  /** A level-1 context descriptor of the stream in hand. */
+  contextLevel1(index: number): Level1Entry | undefined {
+    return this.#current?.level1.get(index);
   }
 
-  /** Keeps a level-1 context descriptor. */
-  keepContextLevel1(sid: number, index: number, entry: Level1Entry): void {
-    if (this.#keep) {
-      this.#of(sid).level1.set(index, entry);
-    }
+  /** A level-1 context descriptor of the stream in hand to fill, kept if the mode wants it. */
+  newContextLevel1(index: number): Level1Entry {
+    return fresh(this.#retention, this.#current?.level1, index, Level1Entry) ?? this.#spareLevel1;
   }
 
   /**
@@ -91,69 +99,52 @@ export class ConfigCache implements Digestible {
    * @param split StreamID bits below the level-1 index, to drop level-1 descriptors too; undefined = leave those
    */
   dropStreams(first: number, count: number, split: number | undefined): void {
-    const inRange = (sid: number): boolean => sid >= first && sid < first + count;
-    for (const map of [this.#streams, this.#contexts]) {
-      for (const sid of map.keys()) {
-        if (inRange(sid)) {
-          map.delete(sid);
-        }
-      }
-    }
+    const last = first + count - 1;
+    this.#streams.dropRange(first, last);
     if (split !== undefined) {
-      const last = Math.floor((first + count - 1) / 2 ** split);
-      for (const index of this.#level1.keys()) {
-        if (index >= Math.floor(first / 2 ** split) && index <= last) {
-          this.#level1.delete(index);
-        }
-      }
+      this.#level1.dropRange(Math.floor(first / 2 ** split), Math.floor(last / 2 ** split));
     }
   }
 
   /** CFGI_CD. @param leaf the level-1 descriptors stay */
   dropContext(sid: number, ssid: number, leaf: boolean): void {
-    const contexts = this.#contexts.get(sid);
-    contexts?.entries.delete(ssid);
+    const stream = this.#streams.get(sid);
+    stream?.contexts.drop(ssid);
     if (!leaf) {
-      contexts?.level1.clear();
+      stream?.level1.clear();
     }
   }
 
   /** CFGI_CD_ALL. */
   dropContexts(sid: number): void {
-    this.#contexts.delete(sid);
+    const stream = this.#streams.get(sid);
+    stream?.contexts.clear();
+    stream?.level1.clear();
   }
 
   /** CFGI_ALL. */
   clear(): void {
     this.#level1.clear();
     this.#streams.clear();
-    this.#contexts.clear();
   }
 
   digest(into: Digest): void {
-    digestMap(this.#level1, into);
-    digestMap(this.#streams, into);
-    for (const [sid, contexts] of [...this.#contexts].toSorted((a, b) => a[0] - b[0])) {
-      into.number(sid);
-      digestMap(contexts.entries, into);
-      digestMap(contexts.level1, into);
+    for (const part of [this.#retention, this.#level1, this.#streams]) {
+      part.digest(into);
     }
-  }
-
-  #of(sid: number): Contexts {
-    const known = this.#contexts.get(sid);
-    if (known !== undefined) {
-      return known;
-    }
-    const created: Contexts = { entries: new Map(), level1: new Map() };
-    this.#contexts.set(sid, created);
-    return created;
   }
 }
 
-function digestMap(map: ReadonlyMap<number, unknown>, into: Digest): void {
-  for (const [key, value] of [...map].toSorted((a, b) => a[0] - b[0])) {
-    into.number(key);
-    into.text(JSON.stringify(value));
+function fresh<T extends Digestible>(
+  retention: Retention,
+  cache: EntryCache<T> | undefined,
+  key: number,
+  type: new () => T,
+): T | undefined {
+  if (cache === undefined || !retention.keeps()) {
+    return undefined;
   }
+  const entry = new type();
+  cache.set(key, entry);
+  return entry;
 }

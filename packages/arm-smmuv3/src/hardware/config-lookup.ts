@@ -1,19 +1,32 @@
-import { type PhysicalMemory, getField, newWords } from "@iommu-lab/core";
-import { CD_BYTES, CD_WORDS } from "../layout/context-descriptor.ts";
-import { EVENT } from "../layout/event-record.ts";
+import type { PhysicalMemory } from "@iommu-lab/core";
+import { CD_BYTES } from "../layout/context-descriptor.ts";
+import { EVENT, EVENT_CLASS } from "../layout/event-record.ts";
 import type { Identification } from "../layout/id-registers.ts";
-import { L1CD, L1STD, L1STD_SPAN_MAX, L1_DESCRIPTOR_BYTES } from "../layout/level1-descriptors.ts";
-import { S1_FMT, STE_BYTES, STE_WORDS } from "../layout/stream-table-entry.ts";
-import type { ConfigCache, Level1Entry } from "./config-cache.ts";
-import type { ContextEntry } from "./context-entry.ts";
-import { contextEntry } from "./context-entry.ts";
+import { L1_DESCRIPTOR_BYTES } from "../layout/level1-descriptors.ts";
+import { S1_FMT, STE_BYTES } from "../layout/stream-table-entry.ts";
+import type { ConfigCache } from "./config-cache.ts";
+import { ContextEntry } from "./context-entry.ts";
 import type { Control } from "./control.ts";
-import type { StreamEntry } from "./stream-entry.ts";
-import { streamEntry } from "./stream-entry.ts";
+import type { FaultSite } from "./fault-site.ts";
+import { aligned } from "./level1-entry.ts";
+import type { Stage2 } from "./stage2.ts";
+import { StreamEntry } from "./stream-entry.ts";
 
 /** log2 of the context descriptors in a leaf of a two-level table. */
 const LEAF_BITS_4K = 6;
 const LEAF_BITS_64K = 10;
+
+/** What finds configuration. */
+export interface ConfigLookupParts {
+  readonly memory: PhysicalMemory;
+  readonly id: Identification;
+  readonly control: Control;
+  readonly configs: ConfigCache;
+  /** Context descriptors of nested streams are behind it. */
+  readonly stage2: Stage2;
+  /** Gets where a fault is. */
+  readonly site: FaultSite;
+}
 
 /**
  * Finds the stream table entry and the context descriptor of a request, in the caches or in memory. One object per SMMU,
@@ -23,151 +36,158 @@ const LEAF_BITS_64K = 10;
  */
 export class ConfigLookup {
   /** The stream's entry, after {@link ConfigLookup.findStream} gave 0. */
-  stream: StreamEntry | undefined;
+  stream: StreamEntry = new StreamEntry();
   /** The context descriptor, after {@link ConfigLookup.findContext} gave 0. */
-  context: ContextEntry | undefined;
-  /** Where the structure looked at last is; after a failed fetch, what could not be fetched. */
-  address = 0;
+  context: ContextEntry = new ContextEntry();
   readonly #memory: PhysicalMemory;
   readonly #id: Identification;
   readonly #control: Control;
-  readonly #cache: ConfigCache;
+  readonly #configs: ConfigCache;
+  readonly #stage2: Stage2;
+  readonly #site: FaultSite;
+  /** Where the structure to read next is. */
+  #address = 0;
 
-  constructor(memory: PhysicalMemory, id: Identification, control: Control, cache: ConfigCache) {
-    this.#memory = memory;
-    this.#id = id;
-    this.#control = control;
-    this.#cache = cache;
+  constructor(parts: ConfigLookupParts) {
+    this.#memory = parts.memory;
+    this.#id = parts.id;
+    this.#control = parts.control;
+    this.#configs = parts.configs;
+    this.#stage2 = parts.stage2;
+    this.#site = parts.site;
   }
 
   /** Finds a stream's entry, valid or not. @returns 0, C_BAD_STREAMID or F_STE_FETCH */
   findStream(sid: number): number {
-    this.stream = this.#cache.stream(sid);
-    if (this.stream !== undefined) {
-      this.address = this.stream.address;
+    const cached = this.#configs.stream(sid);
+    if (cached !== undefined) {
+      this.stream = cached;
+      this.#site.address = cached.address;
       return 0;
     }
     const { log2Size, twoLevels } = this.#control.streamTable;
     const bits = Math.min(log2Size, this.#id.streamIdBits);
     if (sid >= 2 ** bits) {
-      this.address = 0;
+      this.#site.address = 0;
       return EVENT.C_BAD_STREAMID;
     }
-    const failure = twoLevels ? this.#locateTwoLevels(sid, bits) : this.#locateLinear(sid, bits);
-    return failure === 0 ? this.#fetchStream(sid) : failure;
+    if (twoLevels) {
+      const failure = this.#locateTwoLevels(sid, bits);
+      if (failure !== 0) {
+        return failure;
+      }
+    } else {
+      this.#address = aligned(this.#control.streamTableAddress, STE_BYTES * 2 ** bits) + STE_BYTES * sid;
+    }
+    return this.#fetchStream(sid);
   }
 
-  /** Finds the context descriptor of a SubstreamID. @returns 0, F_CD_FETCH or C_BAD_SUBSTREAMID */
+  /** Finds the context descriptor of a SubstreamID. @returns 0, F_CD_FETCH, C_BAD_SUBSTREAMID, or an event of stage 2 */
   findContext(sid: number, stream: StreamEntry, ssid: number): number {
-    this.context = this.#cache.context(sid, ssid);
-    if (this.context !== undefined) {
-      this.address = this.context.address;
+    const cached = this.#configs.context(ssid);
+    if (cached !== undefined) {
+      this.context = cached;
+      this.#site.address = cached.address;
       return 0;
     }
     if (stream.s1Fmt === S1_FMT.linear) {
-      const bytes = CD_BYTES * 2 ** stream.s1CdMax;
-      this.address = aligned(stream.contextTable, bytes) + CD_BYTES * ssid;
+      this.#address = aligned(stream.contextTable, CD_BYTES * 2 ** stream.s1CdMax) + CD_BYTES * ssid;
     } else {
-      const failure = this.#locateContext(sid, stream, ssid);
+      const failure = this.#locateContext(stream, ssid);
       if (failure !== 0) {
         return failure;
       }
     }
-    const { address } = this;
-    const words = this.#load(address, CD_WORDS);
-    if (words === undefined) {
-      return EVENT.F_CD_FETCH;
-    }
-    this.context = contextEntry(address, words, this.#id, stream.stallDisabled);
-    this.#cache.keepContext(sid, ssid, this.context);
-    return 0;
-  }
-
-  #locateLinear(sid: number, bits: number): number {
-    this.address = aligned(this.#control.streamTableAddress, STE_BYTES * 2 ** bits) + STE_BYTES * sid;
-    return 0;
+    return this.#fetchContext(stream, ssid);
   }
 
   #locateTwoLevels(sid: number, bits: number): number {
     const { split } = this.#control.streamTable;
     const index = Math.floor(sid / 2 ** split);
-    let entry = this.#cache.level1(index);
+    let entry = this.#configs.level1(index);
     if (entry === undefined) {
       const bytes = Math.max(STE_BYTES, L1_DESCRIPTOR_BYTES * 2 ** Math.max(0, bits - split));
-      this.address = aligned(this.#control.streamTableAddress, bytes) + L1_DESCRIPTOR_BYTES * index;
-      if (!this.#memory.load64(this.address)) {
+      const address = aligned(this.#control.streamTableAddress, bytes) + L1_DESCRIPTOR_BYTES * index;
+      this.#site.address = address;
+      if (!this.#memory.load64(address)) {
         return EVENT.F_STE_FETCH;
       }
-      entry = level1Stream(this.address, this.#memory.lo, this.#memory.hi, split);
-      this.#cache.keepLevel1(index, entry);
+      entry = this.#configs.newLevel1(index);
+      entry.setStreams(address, this.#memory.lo, this.#memory.hi, split);
     }
     const below = sid % 2 ** split;
     if (below >= entry.count) {
-      this.address = entry.address;
+      this.#site.address = entry.address;
       return EVENT.C_BAD_STREAMID;
     }
-    this.address = entry.pointer + STE_BYTES * below;
+    this.#address = entry.pointer + STE_BYTES * below;
     return 0;
   }
 
+  /** A failed fetch is not kept: the entry's words are read before it takes a place in the cache. */
   #fetchStream(sid: number): number {
-    const { address } = this;
-    const words = this.#load(address, STE_WORDS);
-    if (words === undefined) {
+    const address = this.#address;
+    this.#site.address = address;
+    if (!this.#memory.exists(address)) {
       return EVENT.F_STE_FETCH;
     }
-    this.stream = streamEntry(address, words, this.#id, this.#control.e2h);
-    this.#cache.keepStream(sid, this.stream);
+    this.stream = this.#configs.newStream(sid);
+    this.stream.fetch(this.#memory, address);
+    this.stream.decode(this.#id, this.#control.e2h);
     return 0;
   }
 
-  #locateContext(sid: number, stream: StreamEntry, ssid: number): number {
+  #locateContext(stream: StreamEntry, ssid: number): number {
     const bits = stream.s1Fmt === S1_FMT.leaves4K ? LEAF_BITS_4K : LEAF_BITS_64K;
-    const index = Math.floor(ssid / 2 ** bits);
-    let entry = this.#cache.contextLevel1(sid, index);
+    const index = ssid >>> bits;
+    let entry = this.#configs.contextLevel1(index);
     if (entry === undefined) {
       const bytes = Math.max(CD_BYTES, L1_DESCRIPTOR_BYTES * 2 ** Math.max(0, stream.s1CdMax - bits));
-      this.address = aligned(stream.contextTable, bytes) + L1_DESCRIPTOR_BYTES * index;
-      if (!this.#memory.load64(this.address)) {
+      this.#address = aligned(stream.contextTable, bytes) + L1_DESCRIPTOR_BYTES * index;
+      const failure = this.#throughStage2(stream);
+      if (failure !== 0) {
+        return failure;
+      }
+      if (!this.#memory.load64(this.#address)) {
         return EVENT.F_CD_FETCH;
       }
-      entry = level1Context(this.address, this.#memory.lo, this.#memory.hi, bits);
-      this.#cache.keepContextLevel1(sid, index, entry);
+      entry = this.#configs.newContextLevel1(index);
+      entry.setContexts(this.#address, this.#memory.lo, this.#memory.hi, bits);
     }
     if (entry.count === 0 || entry.pointer >= 2 ** this.#id.oas) {
-      this.address = entry.address;
+      this.#site.address = entry.address;
       return EVENT.C_BAD_SUBSTREAMID;
     }
-    this.address = entry.pointer + CD_BYTES * (ssid % 2 ** bits);
+    this.#address = entry.pointer + CD_BYTES * (ssid % 2 ** bits);
     return 0;
   }
 
-  #load(address: number, count: number): Uint32Array | undefined {
-    const words = newWords(count);
-    for (let word = 0; word < count; word += 1) {
-      if (!this.#memory.load64(address + word * 8)) {
-        return undefined;
-      }
-      words[word * 2] = this.#memory.lo;
-      words[word * 2 + 1] = this.#memory.hi;
+  #fetchContext(stream: StreamEntry, ssid: number): number {
+    const failure = this.#throughStage2(stream);
+    if (failure !== 0) {
+      return failure;
     }
-    return words;
+    const address = this.#address;
+    if (!this.#memory.exists(address)) {
+      return EVENT.F_CD_FETCH;
+    }
+    const context = this.#configs.newContext(ssid);
+    context.fetch(this.#memory, address);
+    context.decode(this.#id, stream);
+    this.context = context;
+    return 0;
   }
-}
 
-function aligned(address: number, bytes: number): number {
-  return address - (address % bytes);
-}
-
-/** A Span that is 0, reserved, or reaches beyond SPLIT leads nowhere. Source: SMMUv3 §5.1. */
-function level1Stream(address: number, lo: number, hi: number, split: number): Level1Entry {
-  const span = getField([lo, hi], L1STD.span);
-  const valid = span > 0 && span <= L1STD_SPAN_MAX && span <= split + 1;
-  const count = valid ? 2 ** (span - 1) : 0;
-  return { address, count, pointer: valid ? aligned(getField([lo, hi], L1STD.l2Ptr), STE_BYTES * count) : 0 };
-}
-
-function level1Context(address: number, lo: number, hi: number, bits: number): Level1Entry {
-  const count = getField([lo, hi], L1CD.v) === 0 ? 0 : 2 ** bits;
-  return { address, count, pointer: aligned(getField([lo, hi], L1CD.l2Ptr), CD_BYTES * 2 ** bits) };
+  /** Where stage 2 is on, the address is an intermediate one. */
+  #throughStage2(stream: StreamEntry): number {
+    if (stream.stage2) {
+      const event = this.#stage2.fetch(stream, this.#address, EVENT_CLASS.cd, false);
+      if (event !== 0) {
+        return event;
+      }
+      this.#address = this.#stage2.address;
+    }
+    this.#site.address = this.#address;
+    return 0;
+  }
 }

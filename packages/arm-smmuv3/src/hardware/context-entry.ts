@@ -1,142 +1,179 @@
+import type { Digest, Digestible, PhysicalMemory } from "@iommu-lab/core";
 import { addressBits } from "../layout/address-size.ts";
-import { type CdField, decodeCd, granuleOfTg0, granuleOfTg1 } from "../layout/context-descriptor.ts";
-import type { Identification } from "../layout/id-registers.ts";
-import { HTTU, STALL_MODEL, TT_ENDIAN } from "../layout/id-registers.ts";
+import { HTTU, type Identification } from "../layout/id-registers.ts";
+import { judgeContext } from "./context-rules.ts";
+import type { StreamEntry } from "./stream-entry.ts";
+import { granuleOf, inverseTg0, inverseTg1, levelShift, stage1StartLevel } from "./table-geometry.ts";
 
-type Fields = Readonly<Record<CdField, number>>;
+/** 64-bit words that the SMMU looks at. */
+const WORDS_READ = 4;
 
 /** One half of the input range: what TTB0 or TTB1 translates. */
-export interface TableRange {
+export class TableRange {
+  /** It is the upper half. */
+  readonly high: boolean;
   /** EPDx = 0. */
-  readonly enabled: boolean;
-  /** Physical address of the top table. */
-  readonly table: number;
+  enabled = false;
+  /** TTBx as it stands. */
+  ttb = 0;
+  /** Physical address (with stage 2: intermediate address) of the first table. */
+  table = 0;
   /** TxSZ. */
-  readonly tSz: number;
-  /** log2 of the granule. */
-  readonly granule: number;
+  tSz = 0;
+  /** log2 of the granule; 0 = reserved. */
+  granule = 0;
+  /** Level of the first table. */
+  startLevel = 0;
+  /** Descriptors hold 52-bit addresses. */
+  large = false;
   /** TBIx: bits 63:56 do not count. */
-  readonly topByteIgnored: boolean;
+  topByteIgnored = false;
   /** HADx: permissions in table descriptors do not count. */
-  readonly hierarchicalOff: boolean;
+  hierarchicalOff = false;
+  /** E0PDx: unprivileged accesses fault. */
+  privilegedOnly = false;
+
+  constructor(high: boolean) {
+    this.high = high;
+  }
+
+  /** Works out where the walk starts. */
+  locate(): void {
+    if (this.granule === 0) {
+      return;
+    }
+    this.startLevel = stage1StartLevel(this.granule, this.tSz);
+    const bytes = Math.max(64, 8 * 2 ** (64 - this.tSz - levelShift(this.granule, this.startLevel)));
+    this.table = this.ttb - (this.ttb % bytes);
+  }
 }
 
-/** A context descriptor as it was fetched. */
-export interface ContextEntry {
+/**
+ * A context descriptor as it was fetched, and what it means. Read with plain shifts, as the STE is.
+ *
+ * Source: SMMUv3 §5.4.
+ */
+export class ContextEntry implements Digestible {
   /** Where it is. */
-  readonly address: number;
-  /** It breaks a rule (C_BAD_CD). */
-  readonly bad: boolean;
-  readonly asid: number;
-  /** ASET: global TLB entries of sets 0 and 1 are kept apart. */
-  readonly aset: number;
-  readonly low: TableRange;
-  readonly high: TableRange;
+  address = 0;
+  /** The rule it breaks (C_BAD_CD), one of `CD_RULE`; 0 = none. */
+  rule = 0;
+  valid = false;
+  aa64 = false;
+  asid = 0;
+  /** ASET: global TLB entries of sets 0 and 1 are kept apart, and set 1 is not in the broadcasts of CPUs. */
+  aset = 0;
+  readonly low: TableRange = new TableRange(false);
+  readonly high: TableRange = new TableRange(true);
   /** Output address bits. */
-  readonly outputBits: number;
+  outputBits = 0;
   /** AFFD: AF = 0 does not fault. */
-  readonly accessFlagOff: boolean;
-  readonly wxn: boolean;
+  accessFlagOff = false;
+  wxn = false;
+  pan = false;
+  epan = false;
+  bigEndian = false;
   /** HA: the SMMU sets AF. */
-  readonly setsAccessFlag: boolean;
-  /** HD: the SMMU makes clean pages dirty. */
-  readonly setsDirty: boolean;
+  setsAccessFlag = false;
+  /** HD as it stands. */
+  hd = false;
+  /** HA and HD: the SMMU makes clean pages dirty. */
+  setsDirty = false;
+  /** HAFT as it stands. */
+  haft = false;
+  /** HAFT in effect: the SMMU sets AF in table descriptors. */
+  setsTableAccessFlag = false;
+  /** S: translation faults stall. */
+  stalls = false;
   /** R: translation faults are recorded. */
-  readonly records: boolean;
-  readonly mair0: number;
-  readonly mair1: number;
-}
+  records = false;
+  /** A: translation faults abort; else reads give zero and writes are ignored. */
+  aborts = false;
+  mair0 = 0;
+  mair1 = 0;
+  readonly #words = new Uint32Array(WORDS_READ * 2);
 
-function granuleSupported(granule: number, id: Identification): boolean {
-  switch (granule) {
-    case 12:
-      return id.granule4K;
-    case 14:
-      return id.granule16K;
-    case 16:
-      return id.granule64K;
-    default:
-      return false;
+  /** Reads it from where memory answers. */
+  fetch(memory: PhysicalMemory, address: number): void {
+    const words = this.#words;
+    for (let word = 0; word < WORDS_READ; word += 1) {
+      memory.load64(address + word * 8);
+      words[word * 2] = memory.lo;
+      words[word * 2 + 1] = memory.hi;
+    }
+    this.address = address;
+  }
+
+  /** Takes a descriptor's words instead of reading them. */
+  take(words: ArrayLike<number>): void {
+    for (let index = 0; index < WORDS_READ * 2; index += 1) {
+      this.#words[index] = words[index] ?? 0;
+    }
+  }
+
+  /** Takes the words apart, for a stream. */
+  decode(id: Identification, stream: StreamEntry): void {
+    const words = this.#words;
+    const lo0 = words[0] ?? 0;
+    const hi0 = words[1] ?? 0;
+    const lo1 = words[2] ?? 0;
+    this.valid = lo0 >>> 31 !== 0;
+    this.bigEndian = (lo0 & 0x8000) !== 0;
+    this.outputBits = Math.min(addressBits(hi0 & 7), id.oas);
+    this.accessFlagOff = (hi0 & 8) !== 0;
+    this.wxn = (hi0 & 0x10) !== 0;
+    this.pan = (hi0 & 0x100) !== 0;
+    this.aa64 = (hi0 & 0x200) !== 0;
+    this.hd = (hi0 & 0x400) !== 0;
+    this.setsAccessFlag = (hi0 & 0x800) !== 0;
+    this.setsDirty = this.setsAccessFlag && this.hd;
+    this.stalls = (hi0 & 0x1000) !== 0;
+    this.records = (hi0 & 0x2000) !== 0;
+    this.aborts = (hi0 & 0x4000) !== 0;
+    this.aset = (hi0 >>> 15) & 1;
+    this.asid = hi0 >>> 16;
+    this.haft = (lo1 & 8) !== 0;
+    this.setsTableAccessFlag = this.haft && this.setsAccessFlag && id.httu === HTTU.tableAccessFlag;
+    this.epan = ((words[3] ?? 0) & 0x8000000) !== 0;
+    this.mair0 = words[6] ?? 0;
+    this.mair1 = words[7] ?? 0;
+    this.#decodeRanges(id);
+    this.rule = judgeContext(this, id, stream);
+  }
+
+  #decodeRanges(id: Identification): void {
+    const words = this.#words;
+    const lo0 = words[0] ?? 0;
+    const hi0 = words[1] ?? 0;
+    const large = id.largeDescriptors && ((words[5] ?? 0) & 0x4000000) !== 0;
+    const { low, high } = this;
+    low.enabled = (lo0 & 0x4000) === 0;
+    low.tSz = lo0 & 0x3f;
+    low.granule = granuleOf((lo0 >>> 6) & 3, inverseTg0);
+    low.topByteIgnored = (hi0 & 0x40) !== 0;
+    setTable(low, words[2] ?? 0, words[3] ?? 0, id, large);
+    high.enabled = (lo0 & 0x40000000) === 0;
+    if (high.enabled) {
+      high.tSz = (lo0 >>> 16) & 0x3f;
+      high.granule = granuleOf((lo0 >>> 22) & 3, inverseTg1);
+      high.topByteIgnored = (hi0 & 0x80) !== 0;
+      setTable(high, words[4] ?? 0, words[5] ?? 0, id, large);
+    }
+  }
+
+  digest(into: Digest): void {
+    into.number(this.address);
+    for (const word of this.#words) {
+      into.number(word);
+    }
   }
 }
 
-function badRange(range: TableRange, outputBits: number, id: Identification): boolean {
-  if (!range.enabled) {
-    return false;
-  }
-  const largest = id.smallTables ? (range.granule === 16 ? 47 : 48) : 39;
-  return (
-    !granuleSupported(range.granule, id) ||
-    range.tSz < 16 ||
-    range.tSz > largest ||
-    range.table >= 2 ** Math.min(outputBits, id.oas)
-  );
-}
-
-function badStall(fields: Fields, id: Identification, stallDisabled: boolean): boolean {
-  const stalls = fields.s === 1;
-  return (
-    (stalls && (stallDisabled || id.stallModel === STALL_MODEL.terminate)) ||
-    (!stalls && id.stallModel === STALL_MODEL.stallForced) ||
-    (fields.a === 0 && id.alwaysAborts)
-  );
-}
-
-/** Source: SMMUv3 §5.4.1. AArch32 tables are not supported. */
-function isBad(fields: Fields, id: Identification, stallDisabled: boolean): boolean {
-  const endianness = fields.endi === 1 ? TT_ENDIAN.big : TT_ENDIAN.little;
-  return (
-    fields.v === 0 ||
-    fields.aa64 === 0 ||
-    badStall(fields, id, stallDisabled) ||
-    (fields.ha === 1 && id.httu < HTTU.accessFlag) ||
-    (fields.hd === 1 && id.httu < HTTU.accessFlagAndDirty) ||
-    (fields.haft === 1 && fields.ha === 0) ||
-    (id.ttEndian !== TT_ENDIAN.mixed && id.ttEndian !== endianness) ||
-    (id.asidBits === 8 && fields.asid > 0xff)
-  );
-}
-
-/** Takes a context descriptor apart. @param stallDisabled STE.S1STALLD */
-export function contextEntry(
-  address: number,
-  words: ArrayLike<number>,
-  id: Identification,
-  stallDisabled: boolean,
-): ContextEntry {
-  const fields = decodeCd(words);
-  const outputBits = Math.min(addressBits(fields.ips), id.oas);
-  const hierarchicalOff = (had: number): boolean => id.hierarchicalAttributesOff && had === 1;
-  const low: TableRange = {
-    enabled: fields.epd0 === 0,
-    table: fields.ttb0,
-    tSz: fields.t0Sz,
-    granule: granuleOfTg0(fields.tg0),
-    topByteIgnored: fields.tbi0 === 1,
-    hierarchicalOff: hierarchicalOff(fields.had0),
-  };
-  const high: TableRange = {
-    enabled: fields.epd1 === 0,
-    table: fields.ttb1,
-    tSz: fields.t1Sz,
-    granule: granuleOfTg1(fields.tg1),
-    topByteIgnored: fields.tbi1 === 1,
-    hierarchicalOff: hierarchicalOff(fields.had1),
-  };
-  return {
-    address,
-    bad: isBad(fields, id, stallDisabled) || badRange(low, outputBits, id) || badRange(high, outputBits, id),
-    asid: fields.asid,
-    aset: fields.aset,
-    low,
-    high,
-    outputBits,
-    accessFlagOff: fields.affd === 1,
-    wxn: fields.wxn === 1,
-    setsAccessFlag: fields.ha === 1,
-    setsDirty: fields.ha === 1 && fields.hd === 1,
-    records: fields.r === 1,
-    mair0: fields.mair0,
-    mair1: fields.mair1,
-  };
+/** What words 1 and 2 of a descriptor say of a half. */
+function setTable(range: TableRange, lo: number, hi: number, id: Identification, large: boolean): void {
+  range.hierarchicalOff = id.hierarchicalAttributesOff && (lo & 2) !== 0;
+  range.privilegedOnly = id.unprivilegedRangeOff && (lo & 4) !== 0;
+  range.large = range.granule === 16 ? id.oas === 52 : large;
+  range.ttb = (hi & 0xfffff) * 2 ** 32 + ((lo & 0xfffffff0) >>> 0);
+  range.locate();
 }

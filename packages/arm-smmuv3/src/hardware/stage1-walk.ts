@@ -1,158 +1,203 @@
 import type { PhysicalMemory } from "@iommu-lab/core";
-import { EVENT } from "../layout/event-record.ts";
+import { EVENT, EVENT_CLASS } from "../layout/event-record.ts";
 import { PTE, PTE_HIGH } from "../layout/vmsav8-64.ts";
+import { ATTR } from "./attributes.ts";
 import type { ContextEntry, TableRange } from "./context-entry.ts";
-import type { Translation } from "./translation.ts";
+import { isContiguous, isShareable, outputAddress } from "./descriptor.ts";
+import type { FaultSite } from "./fault-site.ts";
+import { type IoTlb, NO_ASID } from "./io-tlb.ts";
+import { LIMIT, limitsOf, stage1Permissions } from "./stage1-permissions.ts";
+import type { Stage2 } from "./stage2.ts";
+import type { StreamEntry } from "./stream-entry.ts";
+import { TableAccess } from "./table-access.ts";
+import { LAST_LEVEL, alignDown, contiguousLog2, firstBlockLevel, levelShift, power, shiftDown } from "./table-geometry.ts";
+import { WORLD } from "./world.ts";
 
 /** VA[55] and the bits below it, in pages. */
 const PAGES_TO_BIT_55 = 2 ** 44;
-const LAST_LEVEL = 3;
+const PAGE_LOG2 = 12;
 const WRITE_BACK = 0xc;
 
-/** Smallest level at which a granule has blocks (48-bit output addresses). Source: Arm ARM D8.3.1. */
-function firstBlockLevel(granule: number): number {
-  return granule === 12 ? 1 : 2;
+/** What tags TLB entries of a context: its ASID, where the regime has ASIDs. */
+export function kindOfContext(stream: StreamEntry, context: ContextEntry): number {
+  return stream.world === WORLD.el2 ? NO_ASID : context.asid;
+}
+
+/** The half that translates a page. EL2 alone has no upper one. Source: Arm ARM D8.2. */
+export function rangeOf(stream: StreamEntry, context: ContextEntry, page: number): TableRange {
+  return stream.world !== WORLD.el2 && (shiftDown(page, 43) & 1) !== 0 ? context.high : context.low;
+}
+
+/** The page as the TLB knows it: with TBI, bits 63:56 are those of VA[55]. */
+export function canonical(range: TableRange, page: number): number {
+  if (!range.topByteIgnored) {
+    return page;
+  }
+  return (page % PAGES_TO_BIT_55) + (range.high ? 2 ** 52 - PAGES_TO_BIT_55 : 0);
 }
 
 /**
- * The stage-1 walk of an SMMU, read from its specification: VMSAv8-64 with 4, 16 and 64 KiB granules and 48-bit output
- * addresses. One object per SMMU, reused.
+ * The stage-1 walk of an SMMU, read from its specification: VMSAv8-64 with 4, 16 and 64 KiB granules. With stage 2 on,
+ * the tables are at intermediate addresses. One object per SMMU, reused.
  *
  * Source: Arm ARM D8.2 to D8.7; SMMUv3 §3.4, §7.3.
  */
 export class Stage1Walk {
   /** The descriptor read last: the one at fault, or the leaf. */
   descriptor = 0;
-  /** What was found by a walk that gave 0. */
-  found: Translation | undefined;
-  readonly #memory: PhysicalMemory;
-  #table = 0;
-  #readOnly = false;
-  #privilegedOnly = false;
-  #pxn = false;
-  #uxn = false;
+  /** The same, before stage 2. */
+  intermediate = 0;
+  /** Output page of the page asked for. */
+  target = 0;
+  /** log2 of the size of the translation in bytes. */
+  sizeLog2 = 0;
+  /** Level of the leaf. */
+  level = 0;
+  /** `ATTR` bits of stage 1, and the memory type. */
+  attributes = 0;
+  readonly #access: TableAccess;
+  readonly #tlb: IoTlb;
+  readonly #stage2: Stage2;
+  readonly #site: FaultSite;
+  #entry = -1;
 
-  constructor(memory: PhysicalMemory) {
-    this.#memory = memory;
+  constructor(memory: PhysicalMemory, tlb: IoTlb, stage2: Stage2, site: FaultSite) {
+    this.#access = new TableAccess(memory);
+    this.#tlb = tlb;
+    this.#stage2 = stage2;
+    this.#site = site;
   }
 
   /**
-   * Walks from the top table to a leaf.
+   * Walks from the first table, or the last one that is cached, to a leaf.
    *
-   * @param page input address / 4096
-   * @returns 0, or the event: F_TRANSLATION, F_ADDR_SIZE, F_ACCESS, F_WALK_EABT
+   * @param page input address / 4096, as {@link canonical} gives it
+   * @returns 0, or an event
    */
-  walk(context: ContextEntry, page: number): number {
+  walk(stream: StreamEntry, context: ContextEntry, range: TableRange, page: number): number {
     this.descriptor = 0;
-    this.found = undefined;
-    const range = page % PAGES_TO_BIT_55 >= PAGES_TO_BIT_55 / 2 ? context.high : context.low;
-    if (!range.enabled || !inRange(range, page, range === context.high)) {
+    this.#site.address = 0;
+    if (!range.enabled || !inRange(range, page)) {
       return EVENT.F_TRANSLATION;
     }
-    const { granule, tSz } = range;
-    const width = granule - 3;
-    const input = page % 2 ** (52 - tSz);
-    let level = LAST_LEVEL + 1 - Math.ceil((64 - tSz - granule) / width);
-    this.#start(range, level);
+    const { granule, startLevel, large } = range;
+    const input = range.high ? page - (2 ** 52 - power(52 - range.tSz)) : page;
+    let level = this.#cachedLevel(stream, context, range, page);
+    let table = this.#entry < 0 ? range.table : (this.#tlb.tables.target[this.#entry] ?? 0);
+    let limits = this.#entry < 0 ? 0 : (this.#tlb.tables.attributes[this.#entry] ?? 0);
     for (;;) {
-      const shift = granule - 12 + (LAST_LEVEL - level) * width;
-      this.descriptor = this.#table + (Math.floor(input / 2 ** shift) % 2 ** width) * 8;
-      if (!this.#memory.load64(this.descriptor)) {
-        return EVENT.F_WALK_EABT;
+      const shift = levelShift(granule, level);
+      const index = shiftDown(input, shift - PAGE_LOG2);
+      const event = this.#read(stream, context, table + 8 * (level === startLevel ? index : index & (power(granule - 3) - 1)));
+      if (event !== 0) {
+        return event;
       }
-      const { lo, hi } = this.#memory;
-      if ((lo & PTE.valid) === 0) {
-        return EVENT.F_TRANSLATION;
-      }
-      const last = level === LAST_LEVEL;
+      const { lo, hi } = this.#access;
       const more = (lo & PTE.tableOrPage) !== 0;
-      if (!last && more) {
-        this.#table = addressOf(lo, hi, granule);
-        if (this.#table >= 2 ** context.outputBits) {
-          return EVENT.F_ADDR_SIZE;
-        }
-        this.#descend(range, hi);
-        level += 1;
-      } else if (last === more && (last || level >= firstBlockLevel(granule))) {
-        return this.#leaf(context, range, page, level, shift);
-      } else {
+      if ((lo & PTE.valid) === 0 || (!more && (level === LAST_LEVEL || level < firstBlockLevel(granule, large)))) {
         return EVENT.F_TRANSLATION;
       }
+      const address = outputAddress(lo, hi, granule, large);
+      if (address >= power(context.outputBits)) {
+        return EVENT.F_ADDR_SIZE;
+      }
+      if (!more || level === LAST_LEVEL) {
+        return this.#leaf(stream, context, range, page, level, alignDown(address, shift), limits);
+      }
+      limits |= range.hierarchicalOff ? 0 : limitsOf(hi);
+      if (context.setsTableAccessFlag && !stream.stage2 && (lo & PTE.af) === 0) {
+        this.#access.update(this.descriptor, context.bigEndian, PTE.af, 0);
+      }
+      table = address;
+      level += 1;
+      this.#tlb.keepTable(stream.regime, kindOfContext(stream, context), page, level, shift, table, limits);
     }
   }
 
-  #start(range: TableRange, level: number): void {
-    const shift = range.granule + (LAST_LEVEL - level) * (range.granule - 3);
-    const bytes = Math.max(64, 8 * 2 ** (64 - range.tSz - shift));
-    this.#table = range.table - (range.table % bytes);
-    this.#readOnly = false;
-    this.#privilegedOnly = false;
-    this.#pxn = false;
-    this.#uxn = false;
+  /** Sets AF of the leaf, or makes it dirty. @param address physical, as {@link Stage1Walk.descriptor} had it */
+  update(context: ContextEntry, address: number, dirty: boolean): void {
+    this.#access.update(address, context.bigEndian, PTE.af, dirty ? PTE.readOnly : 0);
   }
 
-  /** Takes the limits that a table descriptor puts on all below it. */
-  #descend(range: TableRange, hi: number): void {
-    if (range.hierarchicalOff) {
-      return;
+  /** Reads a descriptor, through stage 2 where it is on. */
+  #read(stream: StreamEntry, context: ContextEntry, address: number): number {
+    this.intermediate = address;
+    this.descriptor = address;
+    if (stream.stage2) {
+      const event = this.#stage2.fetch(stream, address, EVENT_CLASS.tt, false);
+      if (event !== 0) {
+        return event;
+      }
+      this.descriptor = this.#stage2.address;
     }
-    this.#readOnly ||= (hi & PTE_HIGH.apTableReadOnly) !== 0;
-    this.#privilegedOnly ||= (hi & PTE_HIGH.apTableUnprivileged) !== 0;
-    this.#pxn ||= (hi & PTE_HIGH.pxnTable) !== 0;
-    this.#uxn ||= (hi & PTE_HIGH.uxnTable) !== 0;
+    this.#site.address = this.descriptor;
+    if (this.#access.read(this.descriptor, context.bigEndian)) {
+      return 0;
+    }
+    this.#site.class = EVENT_CLASS.tt;
+    return EVENT.F_WALK_EABT;
   }
 
-  /** @param shift log2 of the pages that the leaf maps */
-  #leaf(context: ContextEntry, range: TableRange, page: number, level: number, shift: number): number {
-    const { lo, hi } = this.#memory;
-    const pages = 2 ** shift;
-    const address = addressOf(lo, hi, range.granule);
-    const target = Math.floor(address / 4096 / pages) * pages;
-    if (target * 4096 >= 2 ** context.outputBits) {
-      return EVENT.F_ADDR_SIZE;
+  /** The level to go on from; the entry of its table is noted. */
+  #cachedLevel(stream: StreamEntry, context: ContextEntry, range: TableRange, page: number): number {
+    this.#entry = -1;
+    if (this.#tlb.tables.count > 0) {
+      const { granule, startLevel } = range;
+      const kind = kindOfContext(stream, context);
+      for (let level = LAST_LEVEL; level > startLevel; level -= 1) {
+        this.#entry = this.#tlb.lookupTable(stream.regime, kind, page, level, levelShift(granule, level - 1));
+        if (this.#entry >= 0) {
+          return level;
+        }
+      }
     }
+    return range.startLevel;
+  }
+
+  #leaf(
+    stream: StreamEntry,
+    context: ContextEntry,
+    range: TableRange,
+    page: number,
+    level: number,
+    address: number,
+    limits: number,
+  ): number {
+    const { lo, hi } = this.#access;
+    const { granule } = range;
     const accessed = (lo & PTE.af) !== 0;
     if (!accessed && !context.setsAccessFlag && !context.accessFlagOff) {
       return EVENT.F_ACCESS;
     }
-    const readOnly = (lo & PTE.readOnly) !== 0;
-    this.found = {
-      page: page - (page % pages),
-      target,
-      sizeLog2: 12 + shift,
-      level,
-      unprivileged: (lo & PTE.unprivileged) !== 0 && !this.#privilegedOnly,
-      readOnly: readOnly || this.#readOnly,
-      pxn: (hi & PTE_HIGH.pxn) !== 0 || this.#pxn,
-      uxn: (hi & PTE_HIGH.uxn) !== 0 || this.#uxn,
-      global: (lo & PTE.notGlobal) === 0,
-      coherent: isCoherent(context, lo),
-      needsAccessFlag: !accessed && context.setsAccessFlag,
-      clean: readOnly && !this.#readOnly && context.setsDirty && (hi & PTE_HIGH.dbm) !== 0,
-      leafAddress: this.descriptor,
-    };
+    const shift = levelShift(granule, level);
+    this.level = level;
+    this.target = address / 4096 + (page - alignDown(page, shift - PAGE_LOG2));
+    this.sizeLog2 = shift + (isContiguous(hi) ? contiguousLog2(granule, level) : 0);
+    const clean =
+      (lo & PTE.readOnly) !== 0 &&
+      (limits & LIMIT.readOnly) === 0 &&
+      context.setsDirty &&
+      (hi & PTE_HIGH.dbm) !== 0;
+    this.attributes =
+      stage1Permissions(lo, hi, limits, clean, stream.world, context) |
+      (clean ? ATTR.clean : 0) |
+      (accessed || !context.setsAccessFlag ? 0 : ATTR.needsAccessFlag) |
+      ((lo & PTE.notGlobal) === 0 ? ATTR.global : 0) |
+      (isWriteBack(context, lo) ? ATTR.writeBack : 0) |
+      (isShareable(lo, granule, range.large) ? ATTR.shareable : 0);
     return 0;
   }
 }
 
-/** Bits above the input range must equal VA[55]; with TBI bits 63:56 do not count. */
-function inRange(range: TableRange, page: number, high: boolean): boolean {
-  const space = range.topByteIgnored ? PAGES_TO_BIT_55 : 2 ** 52;
-  const pages = 2 ** (52 - range.tSz);
-  return high ? page % space >= space - pages : page % space < pages;
+/** Bits above the input range must equal VA[55]. */
+function inRange(range: TableRange, page: number): boolean {
+  const pages = power(52 - range.tSz);
+  return range.high ? page >= 2 ** 52 - pages : page < pages;
 }
 
-/** Bits 47:granule of a descriptor. */
-function addressOf(lo: number, hi: number, granule: number): number {
-  const mask = (0xffffffff << granule) >>> 0;
-  return (hi & 0xffff) * 2 ** 32 + ((lo & mask) >>> 0);
-}
-
-/** Normal write-back memory, and shareable. */
-function isCoherent(context: ContextEntry, lo: number): boolean {
+/** Inner and outer write-back. */
+function isWriteBack(context: ContextEntry, lo: number): boolean {
   const index = (lo >>> PTE.attrIndxShift) & 7;
   const attribute = ((index < 4 ? context.mair0 : context.mair1) >>> ((index & 3) * 8)) & 0xff;
-  const inner = (attribute & WRITE_BACK) === WRITE_BACK;
-  const outer = ((attribute >>> 4) & WRITE_BACK) === WRITE_BACK;
-  return inner && outer && ((lo >>> PTE.shShift) & 3) >= 2;
+  return (attribute & WRITE_BACK) === WRITE_BACK && ((attribute >>> 4) & WRITE_BACK) === WRITE_BACK;
 }

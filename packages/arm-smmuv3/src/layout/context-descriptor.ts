@@ -79,20 +79,38 @@ export const CD = {
   haft: [1, 3, 3],
   /** Table 0, in bytes. */
   ttb0: [1, 51, 4, true],
+  /** Privileged code needs pages that unprivileged code cannot change. */
+  pnCh: [1, 58, 58],
+  /** PAN counts executable pages too. */
+  epan: [1, 59, 59],
+  /** Page bits 62:59 of table 0 that hardware may use. */
+  hwu0: [1, 63, 60],
   /** Security state of walks from TTB1. */
   nsCfg1: [2, 0, 0],
   /** Tables of TTB1 limit no permissions. */
   had1: [2, 1, 1],
   /** Unprivileged accesses to TTB1 fault. */
   e0pd1: [2, 2, 2],
+  /** Memory attributes are indices into a longer table. */
+  aie: [2, 3, 3],
   /** Table 1, in bytes. */
   ttb1: [2, 51, 4, true],
   /** Descriptors for 52 bits. */
   ds: [2, 58, 58],
+  /** Permissions are indices into the words 6 and 7. */
+  pie: [2, 59, 59],
   /** Memory attributes 0 to 3. */
   mair0: [3, 31, 0],
   /** Memory attributes 4 to 7. */
   mair1: [3, 63, 32],
+  /** Implementation-defined memory attributes 0 to 3. */
+  amair0: [4, 31, 0],
+  /** Implementation-defined memory attributes 4 to 7. */
+  amair1: [4, 63, 32],
+  /** MPAM partition. */
+  partId: [5, 47, 32],
+  /** MPAM performance group. */
+  pmg: [5, 55, 48],
 } as const;
 
 /** A field of {@link CD}. */

@@ -63,11 +63,13 @@ export const EVENT_RECORD = {
   pnu: [1, 33, 33],
   ind: [1, 34, 34],
   rnw: [1, 35, 35],
+  nsIpa: [1, 36, 36],
   s2: [1, 39, 39],
   class: [1, 41, 40],
   ttRnw: [1, 44, 44],
   inputOffset: [2, 11, 0],
   inputPage: [2, 63, 12],
+  ipa: [3, 55, 12, true],
   fetchAddress: [3, 55, 3, true],
 } as const;
 
@@ -105,6 +107,12 @@ export interface EventFields {
   readonly offset?: number;
   /** What could not be fetched, in bytes. */
   readonly fetchAddress?: number;
+  /** Intermediate address in bytes; bits 11:0 are not kept. */
+  readonly ipa?: number;
+  /** The transaction stalls; software resumes it by this tag. */
+  readonly stallTag?: number;
+  /** Of F_PERMISSION with CLASS = TT: the table was read, not updated. */
+  readonly tableRead?: boolean;
 }
 
 /** C_BAD_SUBSTREAMID has a SubstreamID and no SSV bit. Source: SMMUv3 §7.3.9. */
@@ -127,6 +135,14 @@ export function encodeEvent(fields: EventFields, into: Words = newWords(4)): Wor
   setField(into, EVENT_RECORD.inputPage, fields.page ?? 0);
   setField(into, EVENT_RECORD.inputOffset, fields.offset ?? 0);
   setField(into, EVENT_RECORD.fetchAddress, fields.fetchAddress ?? 0);
+  if (fields.ipa !== undefined) {
+    setField(into, EVENT_RECORD.ipa, fields.ipa);
+  }
+  if (fields.stallTag !== undefined) {
+    setField(into, EVENT_RECORD.stall, 1);
+    setField(into, EVENT_RECORD.stag, fields.stallTag);
+  }
+  setField(into, EVENT_RECORD.ttRnw, fields.tableRead === true ? 1 : 0);
   return into;
 }
 

@@ -103,6 +103,9 @@ export const HTTU = {
   tableAccessFlag: 3,
 } as const;
 
+/** Physical addresses of the model have at most 52 bits; IDR5.OAS = 7 (56) counts as that. */
+const LARGEST_ADDRESS = 52;
+
 /** IDR0.TTF bit of the AArch64 format. */
 export const TTF_AARCH64 = 2;
 
@@ -116,6 +119,14 @@ export interface IdRegisters {
   readonly idr3: number;
   /** SMMU_IDR5. */
   readonly idr5: number;
+  /** SMMU_IDR2; default 0. */
+  readonly idr2?: number;
+  /** SMMU_IDR4; default 0. */
+  readonly idr4?: number;
+  /** SMMU_IIDR: implementer and product; default 0. */
+  readonly iidr?: number;
+  /** SMMU_AIDR: the revision of the architecture; default 0 = 3.0. */
+  readonly aidr?: number;
 }
 
 /** What an SMMU is, by its ID registers. Sizes are in bits, flags are booleans. */
@@ -128,10 +139,14 @@ export interface Identification {
   readonly coherent: boolean;
   /** One of {@link HTTU}. */
   readonly httu: number;
+  /** Broadcast TLB maintenance of CPUs reaches this SMMU. */
+  readonly broadcast: boolean;
   /** EL2 is supported. */
   readonly hyp: boolean;
   /** ATS is supported. */
   readonly ats: boolean;
+  /** Split-stage ATS (STE.EATS = 2) is possible. */
+  readonly splitStageAts: boolean;
   /** Bits of an ASID. */
   readonly asidBits: 8 | 16;
   /** Bits of a VMID. */
@@ -174,6 +189,14 @@ export interface Identification {
   readonly embedded: boolean;
   /** Automatic page responses echo the PASID. */
   readonly pagePrgPasid: boolean;
+  /** Stage 2 knows four execute permissions. */
+  readonly stage2ExecuteNever: boolean;
+  /** Stage 2 can force write-back. */
+  readonly forceWriteBack: boolean;
+  /** CD.E0PD has an effect. */
+  readonly unprivilegedRangeOff: boolean;
+  /** Device permission tables exist. */
+  readonly devicePermissionTable: boolean;
   /** T0SZ up to 48 is legal. */
   readonly smallTables: boolean;
   /** Invalidations may name ranges. */
@@ -184,6 +207,12 @@ export interface Identification {
   readonly pasidOnTranslated: boolean;
   /** Output address bits. */
   readonly oas: number;
+  /** Input addresses of stage 1 have up to 52 bits. */
+  readonly largeInput: boolean;
+  /** 52-bit addresses with 4 and 16 KiB granules (CD.DS, STE.S2DS). */
+  readonly largeDescriptors: boolean;
+  /** How many transactions can be stalled. */
+  readonly stallMax: number;
   /** Pages of 4 KiB. */
   readonly granule4K: boolean;
   /** Pages of 16 KiB. */
@@ -206,9 +235,11 @@ export function decodeIdRegisters(registers: IdRegisters): Identification {
     stage1: idr0.s1p === 1,
     stage2: idr0.s2p === 1,
     coherent: idr0.cohacc === 1,
+    broadcast: idr0.btm === 1,
     httu: idr0.httu,
     hyp: idr0.hyp === 1,
     ats: idr0.ats === 1,
+    splitStageAts: idr0.ats === 1 && idr0.ns1Ats === 0,
     asidBits: idr0.asid16 === 1 ? 16 : 8,
     vmidBits: idr0.vmid16 === 1 ? 16 : 8,
     msi: idr0.msi === 1,
@@ -230,11 +261,18 @@ export function decodeIdRegisters(registers: IdRegisters): Identification {
     attributePermissionsOverride: idr1.attrPermsOvr === 1,
     embedded: (idr1.rel | idr1.queuesPreset | idr1.tablesPreset) !== 0,
     pagePrgPasid: idr3.pps === 1,
+    stage2ExecuteNever: idr3.xnx === 1,
+    forceWriteBack: idr3.fwb === 1,
+    unprivilegedRangeOff: idr3.e0pd === 1,
+    devicePermissionTable: idr3.dpt === 1,
     smallTables: idr3.stt === 1,
     rangeInvalidation: idr3.ril === 1,
     hierarchicalAttributesOff: idr3.had === 1,
     pasidOnTranslated: idr3.pasidTt === 1,
-    oas: addressBits(idr5.oas),
+    oas: Math.min(addressBits(idr5.oas), LARGEST_ADDRESS),
+    largeInput: idr5.vax === 1,
+    largeDescriptors: idr5.ds === 1,
+    stallMax: idr5.stallMax,
     granule4K: idr5.gran4K === 1,
     granule16K: idr5.gran16K === 1,
     granule64K: idr5.gran64K === 1,

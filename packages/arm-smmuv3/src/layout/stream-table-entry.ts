@@ -99,8 +99,42 @@ export const STE = {
   s2S: [2, 57, 57],
   /** Its faults are recorded. */
   s2R: [2, 58, 58],
+  /** Hardware sets the access flag of its tables. */
+  s2Haft: [2, 59, 59],
+  /** Stage 2 uses permission indirection. */
+  s2Pie: [2, 60, 60],
+  /** Stage 2 uses permission overlays. */
+  s2Poe: [2, 61, 61],
+  /** How requests match the VMIDs of a device permission table. */
+  dptVmatch: [2, 63, 62],
+  /** Security state of the walks of stage 2, for Secure streams. */
+  s2Nsw: [3, 0, 0],
+  /** Security state of its output, for Secure streams. */
+  s2Nsa: [3, 1, 1],
+  /** Bit 2 of S2SL0, with S2DS. */
+  s2Sl0Bit2: [3, 2, 2],
+  /** Its descriptors hold 52-bit addresses (4 and 16 KiB granules). */
+  s2Ds: [3, 3, 3],
   /** Its table, in bytes. */
   s2Ttb: [3, 51, 4, true],
+  /** Levels that the walk of stage 2 skips, with 128-bit descriptors. */
+  s2Skl: [3, 62, 61],
+  /** MPAM partition. */
+  partId: [4, 31, 16],
+  /** Memory encryption context. */
+  mecId: [4, 63, 48],
+  /** MPAM performance group. */
+  pmg: [5, 7, 0],
+  /** MPAM partition space. */
+  mpamNs: [5, 8, 8],
+  /** Stage 2 assures that its tables are not written. */
+  assuredOnly: [5, 9, 9],
+  /** Walks from table 0 need assured tables. */
+  tl0: [5, 10, 10],
+  /** Walks from table 1 need assured tables. */
+  tl1: [5, 11, 11],
+  /** The virtual machine structure, in bytes. */
+  vmsPtr: [5, 55, 12, true],
 } as const;
 
 /** A field of {@link STE}. */
@@ -132,7 +166,7 @@ export const S1_FMT = {
 
 /** STE.S1DSS: what requests without SubstreamID get while substreams are on. */
 export const S1_DSS = {
-  /** An abort and C_BAD_SUBSTREAMID. */
+  /** An abort and F_STREAM_DISABLED. */
   terminate: 0,
   /** No stage 1. */
   bypass: 1,
@@ -158,6 +192,16 @@ export const STRW = {
   nsEl1: 0,
   /** EL2, or EL2 and EL0 with CR2.E2H. */
   el2: 2,
+} as const;
+
+/** STE.S2TG: granule of stage 2. */
+export const S2_TG = {
+  /** 4 KiB. */
+  granule4K: 0,
+  /** 64 KiB. */
+  granule64K: 1,
+  /** 16 KiB. */
+  granule16K: 2,
 } as const;
 
 /** STE.SHCFG = use the incoming shareability. */

@@ -1,7 +1,7 @@
 import type { PageTableFormat, Word64 } from "@iommu-lab/core";
 import { PROT_MMIO, PROT_NOEXEC, PROT_PRIV, PROT_READ, PROT_WRITE, high32, low32 } from "@iommu-lab/core";
 
-/** Bits 31:0 of a stage-1 descriptor. Source: Arm ARM D8.3. */
+/** Bits 31:0 of a descriptor; of stage 1 where nothing else is said. Source: Arm ARM D8.3. */
 export const PTE = {
   valid: 1,
   /** A table at levels 0 to 2, a page at level 3. */
@@ -11,6 +11,10 @@ export const PTE = {
   unprivileged: 0x40,
   /** AP[2]: read-only. */
   readOnly: 0x80,
+  /** Stage 2, S2AP[0]: reads. */
+  s2Read: 0x40,
+  /** Stage 2, S2AP[1]: writes. */
+  s2Write: 0x80,
   shShift: 8,
   af: 0x400,
   /** nG: the entry belongs to one ASID. */

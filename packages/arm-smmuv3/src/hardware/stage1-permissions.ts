@@ -1,0 +1,71 @@
+import { PTE, PTE_HIGH } from "../layout/vmsav8-64.ts";
+import { ATTR } from "./attributes.ts";
+import type { ContextEntry } from "./context-entry.ts";
+import { WORLD } from "./world.ts";
+
+/** What descriptors of tables take away from all below them. Source: Arm ARM D8.4.2. */
+export const LIMIT = {
+  /** APTable[0]: no unprivileged access. */
+  privilegedOnly: 1,
+  /** APTable[1]: no writes. */
+  readOnly: 2,
+  /** PXNTable. */
+  pxn: 4,
+  /** UXNTable, and XNTable where there is one privilege. */
+  uxn: 8,
+} as const;
+
+/** The limits of one table descriptor. @param hi its bits 63:32 */
+export function limitsOf(hi: number): number {
+  return (
+    ((hi & PTE_HIGH.apTableUnprivileged) === 0 ? 0 : LIMIT.privilegedOnly) |
+    ((hi & PTE_HIGH.apTableReadOnly) === 0 ? 0 : LIMIT.readOnly) |
+    ((hi & PTE_HIGH.pxnTable) === 0 ? 0 : LIMIT.pxn) |
+    ((hi & PTE_HIGH.uxnTable) === 0 ? 0 : LIMIT.uxn)
+  );
+}
+
+/**
+ * What a leaf of stage 1 grants, as `ATTR` bits. A writable-clean page counts as writable.
+ *
+ * Source: Arm ARM D8.4.
+ *
+ * @param clean the SMMU may make it dirty
+ * @param world one of `WORLD`; EL2 without E2H knows no unprivileged accesses
+ */
+export function stage1Permissions(
+  lo: number,
+  hi: number,
+  limits: number,
+  clean: boolean,
+  world: number,
+  context: ContextEntry,
+): number {
+  const writable = clean || ((lo & PTE.readOnly) === 0 && (limits & LIMIT.readOnly) === 0);
+  const uxn = (hi & PTE_HIGH.uxn) !== 0 || (limits & LIMIT.uxn) !== 0;
+  if (world === WORLD.el2) {
+    const executable = !uxn && !(context.wxn && writable);
+    return bothPrivileges(writable, executable);
+  }
+  const pxn = (hi & PTE_HIGH.pxn) !== 0 || (limits & LIMIT.pxn) !== 0;
+  const user = (lo & PTE.unprivileged) !== 0 && (limits & LIMIT.privilegedOnly) === 0;
+  const userExecute = !uxn && !(context.wxn && writable && user);
+  const execute = !pxn && !(writable && user) && !(context.wxn && writable);
+  // PAN: privileged data accesses stay out of what unprivileged code can reach.
+  const kept = context.pan && (user || (context.epan && userExecute));
+  return (
+    (user ? ATTR.userRead | (writable ? ATTR.userWrite : 0) : 0) |
+    (userExecute ? ATTR.userExecute : 0) |
+    (kept ? 0 : ATTR.read | (writable ? ATTR.write : 0)) |
+    (execute ? ATTR.execute : 0)
+  );
+}
+
+function bothPrivileges(writable: boolean, executable: boolean): number {
+  return (
+    ATTR.userRead |
+    ATTR.read |
+    (writable ? ATTR.userWrite | ATTR.write : 0) |
+    (executable ? ATTR.userExecute | ATTR.execute : 0)
+  );
+}

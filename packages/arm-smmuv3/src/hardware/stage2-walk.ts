@@ -1,0 +1,164 @@
+import type { PhysicalMemory } from "@iommu-lab/core";
+import { EVENT } from "../layout/event-record.ts";
+import type { Identification } from "../layout/id-registers.ts";
+import { PTE, PTE_HIGH } from "../layout/vmsav8-64.ts";
+import { ATTR } from "./attributes.ts";
+import { isContiguous, isShareable, outputAddress } from "./descriptor.ts";
+import { type IoTlb, NO_ASID } from "./io-tlb.ts";
+import type { StreamEntry } from "./stream-entry.ts";
+import { TableAccess } from "./table-access.ts";
+import { LAST_LEVEL, alignDown, contiguousLog2, firstBlockLevel, levelShift, power, shiftDown } from "./table-geometry.ts";
+import { WORLD } from "./world.ts";
+
+const PAGE_LOG2 = 12;
+const VMIDS = 2 ** 16;
+const WRITE_BACK = 0xf;
+const FORCE_WRITE_BACK = 6;
+const AS_STAGE1 = 7;
+
+/** What tags TLB entries of stage 2. */
+export function stage2Regime(stream: StreamEntry): number {
+  return WORLD.stage2 * VMIDS + stream.vmid;
+}
+
+/**
+ * The stage-2 walk of an SMMU, read from its specification. One object per SMMU, reused.
+ *
+ * Source: Arm ARM D8.2 to D8.7; SMMUv3 §3.4, §5.2.
+ */
+export class Stage2Walk {
+  /** The descriptor read last: the one at fault, or the leaf. */
+  descriptor = 0;
+  /** Host page of the page asked for. */
+  target = 0;
+  /** log2 of the size of the translation in bytes. */
+  sizeLog2 = 0;
+  /** Level of the leaf. */
+  level = 0;
+  /** `ATTR` bits of stage 2, and the memory type. */
+  attributes = 0;
+  readonly #access: TableAccess;
+  readonly #tlb: IoTlb;
+  readonly #id: Identification;
+
+  constructor(memory: PhysicalMemory, tlb: IoTlb, id: Identification) {
+    this.#access = new TableAccess(memory);
+    this.#tlb = tlb;
+    this.#id = id;
+  }
+
+  /**
+   * Walks to a leaf.
+   *
+   * @param page intermediate address / 4096
+   * @returns 0, or the event: F_TRANSLATION, F_ADDR_SIZE, F_ACCESS, F_WALK_EABT
+   */
+  walk(stream: StreamEntry, page: number): number {
+    const { s2Granule: granule, s2StartLevel: first } = stream;
+    this.descriptor = 0;
+    if (page >= power(64 - stream.s2T0Sz - PAGE_LOG2)) {
+      return EVENT.F_TRANSLATION;
+    }
+    let level = this.#cachedLevel(stream, page);
+    let table = level > first ? (this.#tlb.tables.target[this.#entry] ?? 0) : firstTable(stream);
+    const large = stream.s2Ds || (granule === 16 && this.#id.oas === 52);
+    for (;;) {
+      const shift = levelShift(granule, level);
+      const index = shiftDown(page, shift - PAGE_LOG2);
+      this.descriptor = table + 8 * (level === first ? index : index & (power(granule - 3) - 1));
+      if (!this.#access.read(this.descriptor, stream.s2BigEndian)) {
+        return EVENT.F_WALK_EABT;
+      }
+      const { lo, hi } = this.#access;
+      const more = (lo & PTE.tableOrPage) !== 0;
+      if ((lo & PTE.valid) === 0 || (more ? false : level === LAST_LEVEL || level < firstBlockLevel(granule, large))) {
+        return EVENT.F_TRANSLATION;
+      }
+      const address = outputAddress(lo, hi, granule, large);
+      if (address >= power(stream.s2OutputBits)) {
+        return EVENT.F_ADDR_SIZE;
+      }
+      if (!more || level === LAST_LEVEL) {
+        return this.#leaf(stream, page, level, alignDown(address, shift), large);
+      }
+      table = address;
+      level += 1;
+      this.#tlb.keepTable(stage2Regime(stream), NO_ASID, page, level, shift, table, 0);
+    }
+  }
+
+  /** Sets AF, or makes the leaf dirty. */
+  update(stream: StreamEntry, address: number, dirty: boolean): void {
+    this.#access.update(address, stream.s2BigEndian, PTE.af | (dirty ? PTE.s2Write : 0), 0);
+  }
+
+  /** The entry that {@link Stage2Walk.walk} goes on from. */
+  #entry = -1;
+
+  #cachedLevel(stream: StreamEntry, page: number): number {
+    const { s2Granule: granule, s2StartLevel: first } = stream;
+    if (this.#tlb.tables.count > 0) {
+      const regime = stage2Regime(stream);
+      for (let level = LAST_LEVEL; level > first; level -= 1) {
+        this.#entry = this.#tlb.lookupTable(regime, NO_ASID, page, level, levelShift(granule, level - 1));
+        if (this.#entry >= 0) {
+          return level;
+        }
+      }
+    }
+    return first;
+  }
+
+  #leaf(stream: StreamEntry, page: number, level: number, address: number, large: boolean): number {
+    const { lo, hi } = this.#access;
+    const { s2Granule: granule } = stream;
+    const accessed = (lo & PTE.af) !== 0;
+    if (!accessed && !stream.s2SetsAccessFlag && !stream.s2AccessFlagOff) {
+      return EVENT.F_ACCESS;
+    }
+    const shift = levelShift(granule, level);
+    this.level = level;
+    this.target = address / 4096 + (page - alignDown(page, shift - PAGE_LOG2));
+    this.sizeLog2 = shift + (isContiguous(hi) ? contiguousLog2(granule, level) : 0);
+    const clean =
+      (lo & PTE.s2Write) === 0 && stream.s2SetsAccessFlag && stream.s2SetsDirty && (hi & PTE_HIGH.dbm) !== 0;
+    this.attributes =
+      ((lo & PTE.s2Read) === 0 ? 0 : ATTR.s2Read) |
+      ((lo & PTE.s2Write) === 0 && !clean ? 0 : ATTR.s2Write) |
+      (clean ? ATTR.s2Clean : 0) |
+      (accessed || !stream.s2SetsAccessFlag ? 0 : ATTR.s2NeedsAccessFlag) |
+      executeOf(hi, this.#id.stage2ExecuteNever) |
+      memoryType((lo >>> 2) & 0xf, stream.s2ForceWriteBack) |
+      (isShareable(lo, granule, large) ? ATTR.shareable : 0);
+    return 0;
+  }
+}
+
+/** S2TTB, aligned to the size of its (concatenated) tables. */
+function firstTable(stream: StreamEntry): number {
+  const indexBits = 64 - stream.s2T0Sz - levelShift(stream.s2Granule, stream.s2StartLevel);
+  return alignDown(stream.s2Ttb, Math.max(6, indexBits + 3));
+}
+
+/** XN[1:0], bits 54:53. Source: Arm ARM D8.4. */
+function executeOf(hi: number, fourWays: boolean): number {
+  const never = (hi & PTE_HIGH.uxn) !== 0;
+  const other = fourWays && (hi & PTE_HIGH.pxn) !== 0;
+  return (never === other ? ATTR.s2Execute : 0) | (never ? 0 : ATTR.s2UserExecute);
+}
+
+/** MemAttr of a leaf; with S2FWB it has other codes. Source: Arm ARM D8.6. */
+function memoryType(attribute: number, forces: boolean): number {
+  if (!forces) {
+    return ((attribute & 0xc) === 0 ? ATTR.s2Device : 0) | (attribute === WRITE_BACK ? ATTR.writeBack : 0);
+  }
+  if ((attribute & 4) === 0) {
+    return ATTR.s2Device;
+  }
+  const code = attribute & 7;
+  return code === FORCE_WRITE_BACK
+    ? ATTR.writeBack | ATTR.forcedWriteBack
+    : code === AS_STAGE1
+      ? ATTR.writeBack
+      : 0;
+}
