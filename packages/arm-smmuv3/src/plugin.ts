@@ -30,7 +30,7 @@ import {
   ridOf,
   streamIdOf,
 } from "./machine.ts";
-import type { CachePolicy } from "./hardware/config-cache.ts";
+import type { CachePolicies, CachePolicy } from "./hardware/cache-policy.ts";
 import { Smmu } from "./hardware/smmu.ts";
 import type { InterruptLines } from "./interrupt-line.ts";
 import { interruptLines } from "./interrupt-line.ts";
@@ -72,8 +72,8 @@ export interface Smmuv3Options extends MachineOptions {
   readonly oas?: number;
   /** Raw ID registers, as recorded; each replaces what the options above say about it. */
   readonly idr?: Partial<IdRegisters>;
-  /** What it keeps of tables: everything the architecture allows, or nothing. Default `keep-all`. */
-  readonly caches?: CachePolicy;
+  /** What it keeps of tables, in all caches or in each. Default `keep-all`. */
+  readonly caches?: CachePolicy | CachePolicies;
   /** ns after which an Invalidate Request is given up. Default 60 s, as PCIe asks for. */
   readonly atcTimeout?: number;
 }

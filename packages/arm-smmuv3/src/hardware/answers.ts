@@ -37,6 +37,24 @@ export class Answers {
     return this.result.refuse("CA", eventName(event), recorded);
   }
 
+  /** Terminates as RAZ/WI: a read gives zero, a write goes nowhere, and the sender sees no error. */
+  ignore(request: Request, event: number, record: boolean): TranslateResult {
+    const recorded = this.#faults.report(request, event, this.#site, record);
+    this.result.refuse("UR", eventName(event), recorded);
+    this.result.ignored = true;
+    return this.result;
+  }
+
+  /** The request waits for software. @param tag what names it until then */
+  stall(event: number, tag: number): TranslateResult {
+    this.result.reset();
+    this.result.status = "pending";
+    this.result.stallTag = tag;
+    this.result.fault = eventName(event);
+    this.result.recorded = true;
+    return this.result;
+  }
+
   /** Terminates without an event. */
   silent(request: Request, name: string): TranslateResult {
     this.#faults.silent(request, name, this.#site.address);

@@ -3,7 +3,15 @@ import { EVENT, EVENT_CLASS } from "../layout/event-record.ts";
 import type { Identification } from "../layout/id-registers.ts";
 import { EATS, STE_CONFIG } from "../layout/stream-table-entry.ts";
 import { type Answers, isTranslationFault } from "./answers.ts";
-import { ANY_CLEAN, PERMIT_EXECUTE, PERMIT_READ, PERMIT_WRITE, grantedByStage1, grantedByStage2, isCoherent } from "./attributes.ts";
+import {
+  ANY_CLEAN,
+  PERMIT_EXECUTE,
+  PERMIT_READ,
+  PERMIT_WRITE,
+  grantedByStage1,
+  grantedByStage2,
+  isCoherent,
+} from "./attributes.ts";
 import type { ContextEntry } from "./context-entry.ts";
 import type { Control } from "./control.ts";
 import type { FaultSite } from "./fault-site.ts";
@@ -116,12 +124,7 @@ export class AtsRequests {
   }
 
   /** A Success, with what both stages grant. Source: SMMUv3 §13.7.1. */
-  #complete(
-    request: Request,
-    entry: StreamEntry,
-    context: ContextEntry | undefined,
-    eats: number,
-  ): TranslateResult {
+  #complete(request: Request, entry: StreamEntry, context: ContextEntry | undefined, eats: number): TranslateResult {
     const translator = this.#translator;
     const { privileged, noWrite } = request;
     const { attributes } = translator;

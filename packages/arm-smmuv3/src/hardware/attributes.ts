@@ -42,6 +42,8 @@ export const ATTR = {
   s2NeedsAccessFlag: 0x20000,
   /** nG = 0: for every ASID. */
   global: 0x40000,
+  /** In the TLB: ASET of the context that brought it; broadcasts of CPUs do not reach it. */
+  unshared: 0x80000,
 } as const;
 
 /** Everything that stage 1 can grant. */
@@ -78,8 +80,7 @@ export function grantedByStage2(attributes: number, privileged: boolean): number
 
 /** Both stages in one: permissions of both, the more shareable, write-back if both are or stage 2 forces it. */
 export function combine(stage1: number, stage2: number): number {
-  const writeBack =
-    (stage2 & ATTR.forcedWriteBack) === 0 ? stage1 & stage2 & ATTR.writeBack : ATTR.writeBack;
+  const writeBack = (stage2 & ATTR.forcedWriteBack) === 0 ? stage1 & stage2 & ATTR.writeBack : ATTR.writeBack;
   const shareable = (stage1 | stage2) & ATTR.shareable;
   return (stage1 & STAGE1_BITS) | (stage2 & STAGE2_BITS) | writeBack | shareable;
 }

@@ -1,38 +1,37 @@
 import { type Digest, type Digestible, InputError } from "@iommu-lab/core";
 
 /**
- * What one cache keeps: everything the architecture allows, nothing, the N entries used last (`lru:N`), or a random part
- * of it (`random:SEED`). Whatever it is, results are ones that the architecture allows.
+ * What one cache keeps: everything the architecture allows (`keep-all`: nothing leaves but by an invalidation, so one that
+ * was forgotten shows), nothing, the entries used last (`lru`, a capacity), or what chance leaves (`random`, a seed).
+ * Whatever it is, results are ones that the architecture allows.
  */
-export type CacheMode = "keep-all" | "none" | `lru:${number}` | `random:${number}`;
+export type CachePolicy = "keep-all" | "none" | { readonly lru: number } | { readonly random: number };
 
-/** Modes of the caches one by one. */
-export interface CacheModes {
+/** The policy of each cache. */
+export interface CachePolicies {
   /** Stream table entries, context descriptors and their level-1 descriptors. Default `keep-all`. */
-  readonly config?: CacheMode;
+  readonly config?: CachePolicy;
   /** Translations of pages (the IOTLB). Default `keep-all`. */
-  readonly translations?: CacheMode;
+  readonly translations?: CachePolicy;
   /** Table descriptors read on the way. Default `keep-all`. */
-  readonly walks?: CacheMode;
+  readonly walks?: CachePolicy;
 }
 
-/** One mode for all caches, or modes by cache. */
-export type CachePolicy = CacheMode | CacheModes;
+function isOne(caches: CachePolicy | CachePolicies): caches is CachePolicy {
+  return typeof caches === "string" || "lru" in caches || "random" in caches;
+}
 
-/** A policy with every mode named. */
-export function cacheModesOf(policy: CachePolicy): Required<CacheModes> {
-  if (typeof policy === "string") {
-    return { config: policy, translations: policy, walks: policy };
+/** A policy for each cache, from one for all or from some. */
+export function policiesOf(caches: CachePolicy | CachePolicies): Required<CachePolicies> {
+  if (isOne(caches)) {
+    return { config: caches, translations: caches, walks: caches };
   }
-  return {
-    config: policy.config ?? "keep-all",
-    translations: policy.translations ?? "keep-all",
-    walks: policy.walks ?? "keep-all",
-  };
+  const { config = "keep-all", translations = "keep-all", walks = "keep-all" } = caches;
+  return { config, translations, walks };
 }
 
 /**
- * A mode at work: whether an entry is kept, how many, and which one goes.
+ * A policy at work: whether an entry is kept, how many, and which one goes.
  *
  * Chance is a xorshift of the seed, so the same requests leave the same entries.
  */
@@ -42,20 +41,22 @@ export class Retention implements Digestible {
   /** Entries go in the order of their last use. */
   readonly ordered: boolean;
   readonly #random: boolean;
-  #state: number;
+  #state = 0;
 
-  /** @throws InputError for a mode that is none */
-  constructor(mode: CacheMode) {
-    const [kind, text] = mode.split(":");
-    const value = Number(text);
-    const wellFormed = kind === "lru" || kind === "random" ? Number.isInteger(value) && value > 0 : text === undefined;
-    if (!wellFormed || !["keep-all", "none", "lru", "random"].includes(kind ?? "")) {
-      throw new InputError(`cache mode ${JSON.stringify(mode)}, expected keep-all, none, lru:N or random:SEED (N, SEED > 0)`);
+  /** @throws InputError for a capacity below 1 or a seed below 0 */
+  constructor(policy: CachePolicy) {
+    this.ordered = typeof policy === "object" && "lru" in policy;
+    this.#random = typeof policy === "object" && "random" in policy;
+    this.capacity = policy === "none" ? 0 : Infinity;
+    if (typeof policy === "object") {
+      const [name, least, value] =
+        "lru" in policy ? (["lru", 1, policy.lru] as const) : (["random", 0, policy.random] as const);
+      if (!Number.isInteger(value) || value < least || value >= 2 ** 31) {
+        throw new InputError(`cache policy ${name}: ${value}, expected a whole number of at least ${least}`);
+      }
+      this.capacity = name === "lru" ? value : Infinity;
+      this.#state = name === "lru" ? 0 : (value ^ 0x9e3779b9) >>> 0 || 1;
     }
-    this.capacity = kind === "none" ? 0 : kind === "lru" ? value : Infinity;
-    this.ordered = kind === "lru";
-    this.#random = kind === "random";
-    this.#state = this.#random ? value >>> 0 || 1 : 0;
   }
 
   /** Whether an entry that was read is kept. */

@@ -1,24 +1,25 @@
 import { getField } from "@iommu-lab/core";
 import { NO_PASID, type IommuHardware, type Rid, type RootComplex } from "@iommu-lab/pci";
 import { ATC_SIZE_ALL, COMMAND, OPCODE, PRI_RESPONSE } from "../layout/command.ts";
-import type { Identification } from "../layout/id-registers.ts";
 import type { AtcInvalidations } from "./atc-invalidations.ts";
 import { coversAllStreams } from "./command-check.ts";
 import type { ConfigCache } from "./config-cache.ts";
 import type { ConfigLookup } from "./config-lookup.ts";
 import type { Control } from "./control.ts";
-import type { InvalidationRange, IoTlb } from "./io-tlb.ts";
-import { WORLD } from "./stream-entry.ts";
+import type { StallListener, Stalls } from "./stalls.ts";
+import type { TlbMaintenance } from "./tlb-maintenance.ts";
 
 /** What commands act on. */
 export interface ExecutorParts {
   /** The SMMU, as messages name their sender. */
   readonly smmu: IommuHardware;
-  readonly id: Identification;
   readonly control: Control;
   readonly configs: ConfigCache;
   readonly lookup: ConfigLookup;
-  readonly tlb: IoTlb;
+  readonly tlb: TlbMaintenance;
+  readonly stalls: Stalls;
+  /** Goes on with a stalled transaction. */
+  readonly resume: StallListener;
   readonly atc: AtcInvalidations;
   readonly root: RootComplex;
   /** Requester ID of a StreamID; undefined = no function behind it. */
@@ -64,8 +65,12 @@ export class CommandExecutor {
       case OPCODE.CFGI_CD_ALL:
         this.#invalidateConfig(opcode, words);
         break;
+      case OPCODE.RESUME:
+      case OPCODE.STALL_TERM:
+        this.#endStalls(opcode, words);
+        break;
       default:
-        this.#invalidateTlb(opcode, words);
+        this.#parts.tlb.execute(words);
     }
     return "done";
   }
@@ -95,63 +100,25 @@ export class CommandExecutor {
     }
   }
 
-  #invalidateTlb(opcode: number, words: ArrayLike<number>): void {
-    const { tlb, id } = this.#parts;
-    const vmid = id.stage2 ? getField(words, COMMAND.vmid) % 2 ** id.vmidBits : 0;
-    const asid = getField(words, COMMAND.asid);
-    switch (opcode) {
-      case OPCODE.TLBI_NH_ALL:
-      case OPCODE.TLBI_S12_VMALL:
-        tlb.dropWorld(WORLD.nsEl1, vmid);
-        break;
-      case OPCODE.TLBI_NSNH_ALL:
-        tlb.dropWorld(WORLD.nsEl1);
-        break;
-      case OPCODE.TLBI_NH_ASID:
-        tlb.dropAsid(WORLD.nsEl1, vmid, asid);
-        break;
-      case OPCODE.TLBI_NH_VA:
-        tlb.dropRange(WORLD.nsEl1, vmid, asid, this.#range(words));
-        break;
-      case OPCODE.TLBI_NH_VAA:
-        tlb.dropRangeOfAll(WORLD.nsEl1, vmid, this.#range(words));
-        break;
-      default:
-        this.#invalidateEl2(opcode, words, asid);
-    }
-  }
-
-  #invalidateEl2(opcode: number, words: ArrayLike<number>, asid: number): void {
-    const { tlb } = this.#parts;
-    for (const world of [WORLD.el2, WORLD.el2E2h]) {
-      switch (opcode) {
-        case OPCODE.TLBI_EL2_ALL:
-          tlb.dropWorld(world);
-          break;
-        case OPCODE.TLBI_EL2_ASID:
-          tlb.dropAsid(world, 0, asid);
-          break;
-        case OPCODE.TLBI_EL2_VA:
-          tlb.dropRange(world, 0, asid, this.#range(words));
-          break;
-        case OPCODE.TLBI_EL2_VAA:
-          tlb.dropRangeOfAll(world, 0, this.#range(words));
-          break;
-        default:
-        // Stage-2 translations, address prefetches and stalls: there is nothing to drop.
+  /** RESUME and STALL_TERM. Source: SMMUv3 §4.6. */
+  #endStalls(opcode: number, words: ArrayLike<number>): void {
+    const sid = getField(words, COMMAND.sid);
+    const { stalls, resume } = this.#parts;
+    if (opcode === OPCODE.STALL_TERM) {
+      for (const tag of stalls.tagsOf(sid)) {
+        const request = stalls.take(tag, sid);
+        if (request !== undefined) {
+          resume(tag, request, "abort");
+        }
       }
+      return;
     }
-  }
-
-  /** Source: SMMUv3 §4.4.1.1. */
-  #range(words: ArrayLike<number>): InvalidationRange {
-    const page = getField(words, COMMAND.page);
-    const granule = this.#parts.id.rangeInvalidation ? ([0, 12, 14, 16][getField(words, COMMAND.tg)] ?? 0) : 0;
-    if (granule === 0) {
-      return { page, count: 1, level: 0 };
+    const tag = getField(words, COMMAND.stag);
+    const request = stalls.take(tag, sid);
+    if (request !== undefined) {
+      const end = getField(words, COMMAND.ab) === 1 ? "abort" : "ignore";
+      resume(tag, request, getField(words, COMMAND.ac) === 1 ? "retry" : end);
     }
-    const granules = (getField(words, COMMAND.num) + 1) * 2 ** getField(words, COMMAND.scale);
-    return { page, count: granules * 2 ** (granule - 12), level: getField(words, COMMAND.ttl) };
   }
 
   /** Reads the configuration ahead of its use, without recording anything. */

@@ -1,5 +1,5 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
-import { type CacheMode, Retention } from "./cache-policy.ts";
+import { type CachePolicy, Retention } from "./cache-policy.ts";
 import { ContextEntry } from "./context-entry.ts";
 import { EntryCache } from "./entry-cache.ts";
 import { Level1Entry } from "./level1-entry.ts";
@@ -25,7 +25,7 @@ class CachedStream implements Digestible {
 
 /**
  * Configuration structures that were read. Entries are kept whether valid or not, and leave by CFGI commands or because
- * the mode says so; what software forgot to announce stays visible.
+ * the policy says so; what software forgot to announce stays visible.
  *
  * Source: SMMUv3 §3.21, §4.3.
  */
@@ -39,8 +39,8 @@ export class ConfigCache implements Digestible {
   readonly #spareStream = new StreamEntry();
   readonly #spareContext = new ContextEntry();
 
-  constructor(mode: CacheMode) {
-    const retention = new Retention(mode);
+  constructor(policy: CachePolicy) {
+    const retention = new Retention(policy);
     this.#retention = retention;
     this.#level1 = new EntryCache(retention);
     this.#streams = new EntryCache(retention);
@@ -51,7 +51,7 @@ export class ConfigCache implements Digestible {
     return this.#level1.get(index);
   }
 
-  /** A level-1 stream table descriptor to fill, kept if the mode wants it. */
+  /** A level-1 stream table descriptor to fill, kept if the policy wants it. */
   newLevel1(index: number): Level1Entry {
     return fresh(this.#retention, this.#level1, index, Level1Entry) ?? this.#spareLevel1;
   }
@@ -62,7 +62,7 @@ export class ConfigCache implements Digestible {
     return this.#current?.entry;
   }
 
-  /** An STE to fill, kept if the mode wants it. The context descriptors asked for next are of this stream. */
+  /** An STE to fill, kept if the policy wants it. The context descriptors asked for next are of this stream. */
   newStream(sid: number): StreamEntry {
     this.#current = undefined;
     if (!this.#retention.keeps()) {
@@ -78,7 +78,7 @@ export class ConfigCache implements Digestible {
     return this.#current?.contexts.get(ssid);
   }
 
-  /** A context descriptor of the stream in hand to fill, kept if the mode wants it. */
+  /** A context descriptor of the stream in hand to fill, kept if the policy wants it. */
   newContext(ssid: number): ContextEntry {
     return fresh(this.#retention, this.#current?.contexts, ssid, ContextEntry) ?? this.#spareContext;
   }
@@ -88,7 +88,7 @@ export class ConfigCache implements Digestible {
     return this.#current?.level1.get(index);
   }
 
-  /** A level-1 context descriptor of the stream in hand to fill, kept if the mode wants it. */
+  /** A level-1 context descriptor of the stream in hand to fill, kept if the policy wants it. */
   newContextLevel1(index: number): Level1Entry {
     return fresh(this.#retention, this.#current?.level1, index, Level1Entry) ?? this.#spareLevel1;
   }

@@ -65,6 +65,11 @@ export class Control implements Engine, InterruptMask, Digestible {
     return (this.#cr2 & CR2.e2h) !== 0;
   }
 
+  /** CR2.PTM = 0: it takes part in TLB maintenance broadcasts. */
+  get takesBroadcasts(): boolean {
+    return (this.#cr2 & CR2.ptm) === 0;
+  }
+
   /** CR2.RECINVSID: C_BAD_STREAMID is recorded. */
   get recordsBadStreamId(): boolean {
     return (this.#cr2 & CR2.recInvSid) !== 0;

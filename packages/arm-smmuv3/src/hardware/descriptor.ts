@@ -1,7 +1,26 @@
+import { LAST_LEVEL } from "./table-geometry.ts";
 import { PTE } from "../layout/vmsav8-64.ts";
 
 /** Bit 52 of a descriptor, in its upper half: neighbours continue the mapping. */
 const CONTIGUOUS_HIGH = 0x100000;
+
+/** The descriptor leads nowhere: invalid, or a block where none is allowed. */
+export const LEADS_NOWHERE = 0;
+/** It leads to a table. */
+export const LEADS_ON = 1;
+/** It is a block or a page. */
+export const IS_LEAF = 2;
+
+/** What a descriptor is. @param firstBlock smallest level with blocks */
+export function kindOfDescriptor(lo: number, level: number, firstBlock: number): number {
+  if ((lo & PTE.valid) === 0) {
+    return LEADS_NOWHERE;
+  }
+  if ((lo & PTE.tableOrPage) !== 0) {
+    return level === LAST_LEVEL ? IS_LEAF : LEADS_ON;
+  }
+  return level < LAST_LEVEL && level >= firstBlock ? IS_LEAF : LEADS_NOWHERE;
+}
 
 /** Whether a descriptor's Contiguous bit is set. */
 export function isContiguous(hi: number): boolean {
@@ -31,7 +50,5 @@ export function outputAddress(lo: number, hi: number, granule: number, large: bo
 
 /** The other byte order of 32 bits. */
 export function swapped(word: number): number {
-  return (
-    ((word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0
-  );
+  return ((word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0;
 }

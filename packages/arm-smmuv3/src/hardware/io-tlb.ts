@@ -1,6 +1,6 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
 import { ATTR, NEEDS_UPDATE } from "./attributes.ts";
-import { type CacheMode, Retention } from "./cache-policy.ts";
+import { type CachePolicy, Retention } from "./cache-policy.ts";
 import { alignDown, power } from "./table-geometry.ts";
 import { TranslationCache } from "./translation-cache.ts";
 
@@ -32,7 +32,7 @@ export const NO_ASID: number = UNTAGGED;
 
 /**
  * Translations by regime, VMID, ASID and page, and the tables read on the way to them. Global translations serve every
- * ASID of the same ASID set. Nothing leaves but by a TLBI command or because the mode says so.
+ * ASID of the same ASID set. Nothing leaves but by a TLBI command or because the policy says so.
  *
  * Source: SMMUv3 §3.17, §4.4, §16.2; Arm ARM D8.13.
  */
@@ -41,6 +41,8 @@ export class IoTlb implements Digestible {
   readonly leaves: TranslationCache;
   /** Tables: what {@link IoTlb.lookupTable} gives the number of. */
   readonly tables: TranslationCache;
+  /** During a broadcast of a CPU: what contexts with ASET = 1 brought does not go. */
+  sparesUnshared = false;
   /** How many leaves have each size. */
   readonly #sizes = new Uint32Array(CODES);
   #smallest = CODES;
@@ -49,7 +51,7 @@ export class IoTlb implements Digestible {
   /** Leaves that are part of what one descriptor of stage 1 maps. */
   #fractured = 0;
 
-  constructor(translations: CacheMode, walks: CacheMode) {
+  constructor(translations: CachePolicy, walks: CachePolicy) {
     this.leaves = new TranslationCache(new Retention(translations), (entry) => {
       this.#forget(entry);
     });
@@ -123,7 +125,7 @@ export class IoTlb implements Digestible {
     }
     leaves.target[entry] = target - (page - base);
     leaves.middle[entry] = middle - (page - base);
-    leaves.attributes[entry] = attributes;
+    leaves.attributes[entry] = attributes | (aset === 0 ? 0 : ATTR.unshared);
     leaves.origin[entry] = (level + 1) * CODES + originLog2;
     this.#note(entry);
   }
@@ -141,12 +143,21 @@ export class IoTlb implements Digestible {
   }
 
   /** Keeps where the table of a level is. @param limits what the descriptors above it take away */
-  keepTable(regime: number, kind: number, page: number, level: number, sizeLog2: number, table: number, limits: number): void {
+  keepTable(
+    regime: number,
+    kind: number,
+    page: number,
+    level: number,
+    sizeLog2: number,
+    table: number,
+    limits: number,
+    aset: number,
+  ): void {
     const base = alignDown(page, sizeLog2 - PAGE_LOG2);
     const entry = this.tables.claim(regime, kind * CODES + TABLE + level, base);
     if (entry >= 0) {
       this.tables.target[entry] = table;
-      this.tables.attributes[entry] = limits;
+      this.tables.attributes[entry] = limits | (aset === 0 ? 0 : ATTR.unshared);
       this.tables.origin[entry] = level * CODES + sizeLog2;
     }
   }
@@ -157,7 +168,7 @@ export class IoTlb implements Digestible {
       for (let entry = cache.count - 1; entry >= 0; entry -= 1) {
         const regime = cache.regime[entry] ?? 0;
         if (vmid === undefined ? Math.floor(regime / VMIDS) === world : regime === world * VMIDS + vmid) {
-          cache.remove(entry);
+          this.#drop(cache, entry);
         }
       }
     }
@@ -168,7 +179,7 @@ export class IoTlb implements Digestible {
     for (const cache of [this.leaves, this.tables]) {
       for (let entry = cache.count - 1; entry >= 0; entry -= 1) {
         if (cache.regime[entry] === regime && kindOf(cache.key[entry] ?? 0) === asid) {
-          cache.remove(entry);
+          this.#drop(cache, entry);
         }
       }
     }
@@ -201,7 +212,7 @@ export class IoTlb implements Digestible {
         for (const tag of [kind, GLOBAL, GLOBAL + 1]) {
           const entry = this.leaves.find(regime, tag * CODES + size, page);
           if (entry >= 0 && levelFits(this.leaves.origin[entry] ?? 0, range.level)) {
-            this.leaves.remove(entry);
+            this.#drop(this.leaves, entry);
           }
         }
       }
@@ -212,27 +223,21 @@ export class IoTlb implements Digestible {
   #dropOverlapping(regime: number, kind: number, range: InvalidationRange): void {
     const { leaves, tables } = this;
     for (let entry = leaves.count - 1; entry >= 0; entry -= 1) {
-      const origin = leaves.origin[entry] ?? 0;
-      if (
-        leaves.regime[entry] === regime &&
-        matches(kindOf(leaves.key[entry] ?? 0), kind) &&
-        levelFits(origin, range.level) &&
-        overlaps(range, leaves.page[entry] ?? 0, originLog2Of(origin))
-      ) {
-        leaves.remove(entry);
+      if (concerns(leaves, entry, regime, kind, range) && levelFits(leaves.origin[entry] ?? 0, range.level)) {
+        this.#drop(leaves, entry);
       }
     }
     for (let entry = tables.count - 1; entry >= 0 && !range.leaf; entry -= 1) {
-      const origin = tables.origin[entry] ?? 0;
-      const above = range.level === 0 || origin >> 7 <= range.level;
-      if (
-        above &&
-        tables.regime[entry] === regime &&
-        matches(kindOf(tables.key[entry] ?? 0), kind) &&
-        overlaps(range, tables.page[entry] ?? 0, originLog2Of(origin))
-      ) {
-        tables.remove(entry);
+      const above = range.level === 0 || (tables.origin[entry] ?? 0) >> 7 <= range.level;
+      if (above && concerns(tables, entry, regime, kind, range)) {
+        this.#drop(tables, entry);
       }
+    }
+  }
+
+  #drop(cache: TranslationCache, entry: number): void {
+    if (!this.sparesUnshared || ((cache.attributes[entry] ?? 0) & ATTR.unshared) === 0) {
+      cache.remove(entry);
     }
   }
 
@@ -290,8 +295,18 @@ function levelFits(origin: number, ttl: number): boolean {
   return ttl === 0 || levelOf(origin) === ttl;
 }
 
-/** Whether what one descriptor maps, the page in it, has a page in the range. */
-function overlaps(range: InvalidationRange, page: number, sizeLog2: number): boolean {
-  const first = alignDown(page, sizeLog2 - PAGE_LOG2);
-  return first < range.page + range.count && range.page < first + power(sizeLog2 - PAGE_LOG2);
+/** Whether an entry has the tag, and what its descriptor maps has a page in the range. */
+function concerns(
+  cache: TranslationCache,
+  entry: number,
+  regime: number,
+  kind: number,
+  range: InvalidationRange,
+): boolean {
+  if (cache.regime[entry] !== regime || !matches(kindOf(cache.key[entry] ?? 0), kind)) {
+    return false;
+  }
+  const pagesLog2 = originLog2Of(cache.origin[entry] ?? 0) - PAGE_LOG2;
+  const first = alignDown(cache.page[entry] ?? 0, pagesLog2);
+  return first < range.page + range.count && range.page < first + power(pagesLog2);
 }

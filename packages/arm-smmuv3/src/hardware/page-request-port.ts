@@ -65,7 +65,7 @@ export class PageRequestPort {
     }
     const missing = lookup.findStream(streamIdOf(request.rid)) !== 0;
     const { stream } = lookup;
-    if (missing || stream === undefined || stream.bad) {
+    if (missing || stream.rule !== 0) {
       this.#respond(request, NO_PASID, FAILURE);
     } else {
       this.#respond(request, stream.echoesPasid ? request.pasid : NO_PASID, SUCCESS);

@@ -73,6 +73,12 @@ export class RecordQueue implements Digestible {
     return "written";
   }
 
+  /** Writes a record if there is room; one that finds none stays its owner's, and is no overflow. @returns whether it did */
+  offer(record: Words): boolean {
+    const { prod, cons, log2Size } = this.registers;
+    return !isFull(prod, cons, log2Size) && this.write(record) === "written";
+  }
+
   digest(into: Digest): void {
     this.registers.digest(into);
   }

@@ -12,6 +12,8 @@ export interface RegisterOwners {
   readonly errors: GlobalErrors;
   readonly commands: CommandQueue;
   readonly events: QueueRegisters;
+  /** Software took events or enabled their queue: there may be room. */
+  readonly eventsTaken: () => void;
   readonly pageRequests: QueueRegisters;
 }
 
@@ -56,8 +58,13 @@ function readersOf(owners: RegisterOwners): ReadonlyMap<number, Reader> {
   return new Map<number, Reader>([
     [REG.idr0, () => id.idr0],
     [REG.idr1, () => id.idr1],
+    [REG.idr2, () => id.idr2 ?? 0],
     [REG.idr3, () => id.idr3],
+    [REG.idr4, () => id.idr4 ?? 0],
     [REG.idr5, () => id.idr5],
+    [REG.iidr, () => id.iidr ?? 0],
+    [REG.aidr, () => id.aidr ?? 0],
+    [REG.statusr, () => 0],
     [REG.cr0, () => control.cr0],
     [REG.cr0Ack, () => control.cr0Ack],
     [REG.cr1, () => control.cr1],
@@ -113,6 +120,7 @@ function writersOf(owners: RegisterOwners): ReadonlyMap<number, Writer> {
       REG.eventqCons,
       (value) => {
         events.cons = value;
+        owners.eventsTaken();
       },
     ],
     ...baseWriters(REG.priqBase, pageRequests),

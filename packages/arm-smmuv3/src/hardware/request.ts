@@ -57,6 +57,11 @@ export class Request {
     this.instruction = this.execRequested && !this.write;
   }
 
+  /** One of its own, for a transaction that waits. */
+  copy(): Request {
+    return Object.assign(new Request(), this);
+  }
+
   /** STE.PRIVCFG and INSTCFG, where the SMMU has them. Source: SMMUv3 §13.5. */
   override(stream: StreamEntry, id: Identification): void {
     if (!id.attributePermissionsOverride) {

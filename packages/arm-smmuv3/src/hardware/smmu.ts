@@ -9,16 +9,27 @@ import { GERROR, IRQ_CTRL } from "../layout/registers.ts";
 import { AtcInvalidations } from "./atc-invalidations.ts";
 import { CommandExecutor } from "./command-executor.ts";
 import { CommandQueue } from "./command-queue.ts";
-import type { CachePolicy } from "./config-cache.ts";
+import { type CachePolicies, type CachePolicy, policiesOf } from "./cache-policy.ts";
+import { AtsRequests } from "./ats-requests.ts";
+import { Answers } from "./answers.ts";
 import { ConfigCache } from "./config-cache.ts";
 import { ConfigLookup } from "./config-lookup.ts";
 import { Control } from "./control.ts";
+import { FaultReporter } from "./fault-reporter.ts";
+import { FaultSite } from "./fault-site.ts";
 import { GlobalErrors } from "./global-errors.ts";
 import { IoTlb } from "./io-tlb.ts";
 import { PageRequestPort } from "./page-request-port.ts";
 import { RecordQueue } from "./record-queue.ts";
 import { RegisterWindow } from "./register-window.ts";
 import { RequestPort } from "./request-port.ts";
+import type { Request } from "./request.ts";
+import { Stage2 } from "./stage2.ts";
+import { type StallEnd, Stalls } from "./stalls.ts";
+import { StreamJudge } from "./stream-judge.ts";
+import { TlbMaintenance } from "./tlb-maintenance.ts";
+import { Translator } from "./translator.ts";
+import { UntranslatedRequests } from "./untranslated-requests.ts";
 
 /** What an SMMU is. */
 export interface SmmuOptions {
@@ -29,7 +40,7 @@ export interface SmmuOptions {
   /** ns after which an Invalidate Request is given up. */
   readonly atcTimeout: number;
   /** How long configuration and translations are kept. */
-  readonly caches: CachePolicy;
+  readonly caches: CachePolicy | CachePolicies;
   /** StreamID of a requester ID. */
   readonly streamIdOf: (rid: Rid) => number;
   /** Requester ID of a StreamID; undefined = no function behind it. */
@@ -48,10 +59,12 @@ export interface SmmuPorts {
   readonly root: RootComplex;
   /** The way to the CPUs. */
   readonly interrupts: InterruptLines;
+  /** Told when a stalled transaction goes on: its tag, and the answer, which may be `pending` with another tag. */
+  readonly resumed?: (tag: number, answer: TranslateResult) => void;
 }
 
 /**
- * One SMMUv3: registers, queues, caches, and the judging of requests from bytes in memory. It translates by stage 1.
+ * One SMMUv3: registers, queues, caches, and the judging of requests from bytes in memory.
  *
  * Source: Arm IHI 0070 G.b.
  */
@@ -66,6 +79,8 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
   readonly #requests: RequestPort;
   readonly #pageRequestPort: PageRequestPort;
   readonly #registers: RegisterWindow;
+  readonly #maintenance: TlbMaintenance;
+  readonly #control: Control;
 
   constructor(options: SmmuOptions, ports: SmmuPorts) {
     const { name, streamIdOf, ridOf } = options;
@@ -73,8 +88,11 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
     const id = decodeIdRegisters(options.id);
     this.name = name;
     this.id = id;
-    const configs = new ConfigCache(options.caches);
-    const tlb = new IoTlb(options.caches);
+    const caches = policiesOf(options.caches);
+    const configs = new ConfigCache(caches.config);
+    const tlb = new IoTlb(caches.translations, caches.walks);
+    const site = new FaultSite();
+    const stage2 = new Stage2(memory, tlb, site, id);
     const control = new Control(name, id);
     const errors = new GlobalErrors(control, interrupts.gerror);
     const events = new RecordQueue({
@@ -101,26 +119,41 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
       line: interrupts.priq,
       overflowBlocks: true,
     });
-    const lookup = new ConfigLookup(memory, id, control, configs);
+    const lookup = new ConfigLookup({ memory, id, control, configs, stage2, site });
+    const faults = new FaultReporter(name, memory, trace, events);
+    const stalls = new Stalls(faults, id.stallMax);
+    const answers = new Answers(faults, site);
+    const judge = new StreamJudge(lookup, id);
+    const translator = new Translator(memory, tlb, stage2, site);
+    const untranslated = new UntranslatedRequests({ id, control, judge, translator, answers, site, stalls });
+    const ats = new AtsRequests({ id, control, judge, translator, answers, site });
+    const maintenance = new TlbMaintenance(tlb, id);
+    const resume = (tag: number, request: Request, end: StallEnd): void => {
+      site.reset();
+      ports.resumed?.(tag, untranslated.resume(request, end));
+    };
     const atc = new AtcInvalidations(name, clock, trace, options.atcTimeout, (submit, result) => {
       if (trace.active) {
         trace.emit("command:complete", { iommu: name, opcode: "ATC_INV", submit, result }, submit);
       }
       commands.wake();
     });
-    const executor = new CommandExecutor({ smmu: this, id, control, configs, lookup, tlb, atc, root, ridOf });
-    const commands = new CommandQueue({ name, memory, trace, id, control, errors, atc, executor });
-    this.#requests = new RequestPort({
-      name,
-      memory,
-      trace,
-      id,
+    const executor = new CommandExecutor({
+      smmu: this,
       control,
       configs,
-      tlb,
-      events,
-      streamIdOf,
+      lookup,
+      tlb: maintenance,
+      stalls,
+      resume,
+      atc,
+      root,
+      ridOf,
     });
+    const commands = new CommandQueue({ name, memory, trace, id, control, errors, atc, executor });
+    this.#requests = new RequestPort({ untranslated, ats, site, streamIdOf });
+    this.#maintenance = maintenance;
+    this.#control = control;
     this.#pageRequestPort = new PageRequestPort({ smmu: this, id, lookup, root, queue: pageRequests, streamIdOf });
     this.#registers = new RegisterWindow({
       id: options.id,
@@ -128,15 +161,30 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
       errors,
       commands,
       events: events.registers,
+      eventsTaken: () => {
+        stalls.retryRecords();
+      },
       pageRequests: pageRequests.registers,
     });
     this.#atc = atc;
     this.engines = [control, commands, atc];
-    this.#parts = [control, errors, commands, events, pageRequests, atc, configs, tlb];
+    this.#parts = [control, errors, commands, events, pageRequests, atc, configs, tlb, stalls];
   }
 
   translate(rid: Rid, pasid: number, page: number, offset: number, flags: number): TranslateResult {
     return this.#requests.translate(rid, pasid, page, offset, flags);
+  }
+
+  /**
+   * A TLB maintenance broadcast of a CPU, in the form of the TLBI command that does the same. It reaches an SMMU that takes
+   * part in broadcasts (IDR0.BTM = 1, CR2.PTM = 0), and there no context with ASET = 1.
+   *
+   * Source: SMMUv3 §3.17.
+   */
+  broadcast(command: ArrayLike<number>): void {
+    if (this.id.broadcast && this.#control.takesBroadcasts) {
+      this.#maintenance.broadcast(command);
+    }
   }
 
   pageRequest(request: PageRequest): void {

@@ -15,6 +15,9 @@ export const LIMIT = {
   uxn: 8,
 } as const;
 
+/** All of {@link LIMIT}. */
+export const LIMITS = 15;
+
 /** The limits of one table descriptor. @param hi its bits 63:32 */
 export function limitsOf(hi: number): number {
   return (
@@ -47,18 +50,29 @@ export function stage1Permissions(
     const executable = !uxn && !(context.wxn && writable);
     return bothPrivileges(writable, executable);
   }
-  const pxn = (hi & PTE_HIGH.pxn) !== 0 || (limits & LIMIT.pxn) !== 0;
   const user = (lo & PTE.unprivileged) !== 0 && (limits & LIMIT.privilegedOnly) === 0;
-  const userExecute = !uxn && !(context.wxn && writable && user);
-  const execute = !pxn && !(writable && user) && !(context.wxn && writable);
-  // PAN: privileged data accesses stay out of what unprivileged code can reach.
-  const kept = context.pan && (user || (context.epan && userExecute));
-  return (
-    (user ? ATTR.userRead | (writable ? ATTR.userWrite : 0) : 0) |
-    (userExecute ? ATTR.userExecute : 0) |
-    (kept ? 0 : ATTR.read | (writable ? ATTR.write : 0)) |
-    (execute ? ATTR.execute : 0)
-  );
+  const pxn = (hi & PTE_HIGH.pxn) !== 0 || (limits & LIMIT.pxn) !== 0;
+  const unprivileged = unprivilegedAccess(user, writable, uxn, context);
+  return unprivileged | privilegedAccess(user, writable, pxn, unprivileged, context);
+}
+
+/** PAN: privileged data accesses stay out of what unprivileged code can reach. */
+function privilegedAccess(
+  user: boolean,
+  writable: boolean,
+  pxn: boolean,
+  unprivileged: number,
+  context: ContextEntry,
+): number {
+  const kept = context.pan && (user || (context.epan && (unprivileged & ATTR.userExecute) !== 0));
+  const data = kept ? 0 : ATTR.read | (writable ? ATTR.write : 0);
+  return data | (pxn || (writable && (user || context.wxn)) ? 0 : ATTR.execute);
+}
+
+function unprivilegedAccess(user: boolean, writable: boolean, uxn: boolean, context: ContextEntry): number {
+  const data = user ? ATTR.userRead | (writable ? ATTR.userWrite : 0) : 0;
+  const execute = !uxn && !(context.wxn && writable && user);
+  return data | (execute ? ATTR.userExecute : 0);
 }
 
 function bothPrivileges(writable: boolean, executable: boolean): number {

@@ -3,14 +3,22 @@ import { EVENT, EVENT_CLASS } from "../layout/event-record.ts";
 import { PTE, PTE_HIGH } from "../layout/vmsav8-64.ts";
 import { ATTR } from "./attributes.ts";
 import type { ContextEntry, TableRange } from "./context-entry.ts";
-import { isContiguous, isShareable, outputAddress } from "./descriptor.ts";
+import { IS_LEAF, LEADS_NOWHERE, isContiguous, isShareable, kindOfDescriptor, outputAddress } from "./descriptor.ts";
 import type { FaultSite } from "./fault-site.ts";
 import { type IoTlb, NO_ASID } from "./io-tlb.ts";
-import { LIMIT, limitsOf, stage1Permissions } from "./stage1-permissions.ts";
+import { LIMIT, LIMITS, limitsOf, stage1Permissions } from "./stage1-permissions.ts";
 import type { Stage2 } from "./stage2.ts";
 import type { StreamEntry } from "./stream-entry.ts";
 import { TableAccess } from "./table-access.ts";
-import { LAST_LEVEL, alignDown, contiguousLog2, firstBlockLevel, levelShift, power, shiftDown } from "./table-geometry.ts";
+import {
+  LAST_LEVEL,
+  alignDown,
+  contiguousLog2,
+  firstBlockLevel,
+  levelShift,
+  power,
+  shiftDown,
+} from "./table-geometry.ts";
 import { WORLD } from "./world.ts";
 
 /** VA[55] and the bits below it, in pages. */
@@ -84,39 +92,58 @@ export class Stage1Walk {
     const input = range.high ? page - (2 ** 52 - power(52 - range.tSz)) : page;
     let level = this.#cachedLevel(stream, context, range, page);
     let table = this.#entry < 0 ? range.table : (this.#tlb.tables.target[this.#entry] ?? 0);
-    let limits = this.#entry < 0 ? 0 : (this.#tlb.tables.attributes[this.#entry] ?? 0);
+    const firstBlock = firstBlockLevel(granule, large);
+    let limits = this.#entry < 0 ? 0 : (this.#tlb.tables.attributes[this.#entry] ?? 0) & LIMITS;
     for (;;) {
       const shift = levelShift(granule, level);
       const index = shiftDown(input, shift - PAGE_LOG2);
-      const event = this.#read(stream, context, table + 8 * (level === startLevel ? index : index & (power(granule - 3) - 1)));
+      const event = this.#read(
+        stream,
+        context,
+        table + 8 * (level === startLevel ? index : index & (power(granule - 3) - 1)),
+      );
       if (event !== 0) {
         return event;
       }
       const { lo, hi } = this.#access;
-      const more = (lo & PTE.tableOrPage) !== 0;
-      if ((lo & PTE.valid) === 0 || (!more && (level === LAST_LEVEL || level < firstBlockLevel(granule, large)))) {
+      const kind = kindOfDescriptor(lo, level, firstBlock);
+      if (kind === LEADS_NOWHERE) {
         return EVENT.F_TRANSLATION;
       }
       const address = outputAddress(lo, hi, granule, large);
       if (address >= power(context.outputBits)) {
         return EVENT.F_ADDR_SIZE;
       }
-      if (!more || level === LAST_LEVEL) {
+      if (kind === IS_LEAF) {
         return this.#leaf(stream, context, range, page, level, alignDown(address, shift), limits);
       }
       limits |= range.hierarchicalOff ? 0 : limitsOf(hi);
-      if (context.setsTableAccessFlag && !stream.stage2 && (lo & PTE.af) === 0) {
-        this.#access.update(this.descriptor, context.bigEndian, PTE.af, 0);
-      }
       table = address;
       level += 1;
-      this.#tlb.keepTable(stream.regime, kindOfContext(stream, context), page, level, shift, table, limits);
+      this.#descended(stream, context, page, level, shift, table, limits);
     }
   }
 
   /** Sets AF of the leaf, or makes it dirty. @param address physical, as {@link Stage1Walk.descriptor} had it */
   update(context: ContextEntry, address: number, dirty: boolean): void {
     this.#access.update(address, context.bigEndian, PTE.af, dirty ? PTE.readOnly : 0);
+  }
+
+  /** A table was found: its descriptor gets AF with HAFT, and is kept. */
+  #descended(
+    stream: StreamEntry,
+    context: ContextEntry,
+    page: number,
+    level: number,
+    sizeLog2: number,
+    table: number,
+    limits: number,
+  ): void {
+    if (context.setsTableAccessFlag && !stream.stage2 && (this.#access.lo & PTE.af) === 0) {
+      this.#access.update(this.descriptor, context.bigEndian, PTE.af, 0);
+    }
+    const kind = kindOfContext(stream, context);
+    this.#tlb.keepTable(stream.regime, kind, page, level, sizeLog2, table, limits, context.aset);
   }
 
   /** Reads a descriptor, through stage 2 where it is on. */
@@ -174,10 +201,7 @@ export class Stage1Walk {
     this.target = address / 4096 + (page - alignDown(page, shift - PAGE_LOG2));
     this.sizeLog2 = shift + (isContiguous(hi) ? contiguousLog2(granule, level) : 0);
     const clean =
-      (lo & PTE.readOnly) !== 0 &&
-      (limits & LIMIT.readOnly) === 0 &&
-      context.setsDirty &&
-      (hi & PTE_HIGH.dbm) !== 0;
+      (lo & PTE.readOnly) !== 0 && (limits & LIMIT.readOnly) === 0 && context.setsDirty && (hi & PTE_HIGH.dbm) !== 0;
     this.attributes =
       stage1Permissions(lo, hi, limits, clean, stream.world, context) |
       (clean ? ATTR.clean : 0) |

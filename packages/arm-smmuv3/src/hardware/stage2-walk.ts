@@ -3,11 +3,19 @@ import { EVENT } from "../layout/event-record.ts";
 import type { Identification } from "../layout/id-registers.ts";
 import { PTE, PTE_HIGH } from "../layout/vmsav8-64.ts";
 import { ATTR } from "./attributes.ts";
-import { isContiguous, isShareable, outputAddress } from "./descriptor.ts";
+import { IS_LEAF, LEADS_NOWHERE, isContiguous, isShareable, kindOfDescriptor, outputAddress } from "./descriptor.ts";
 import { type IoTlb, NO_ASID } from "./io-tlb.ts";
 import type { StreamEntry } from "./stream-entry.ts";
 import { TableAccess } from "./table-access.ts";
-import { LAST_LEVEL, alignDown, contiguousLog2, firstBlockLevel, levelShift, power, shiftDown } from "./table-geometry.ts";
+import {
+  LAST_LEVEL,
+  alignDown,
+  contiguousLog2,
+  firstBlockLevel,
+  levelShift,
+  power,
+  shiftDown,
+} from "./table-geometry.ts";
 import { WORLD } from "./world.ts";
 
 const PAGE_LOG2 = 12;
@@ -40,6 +48,8 @@ export class Stage2Walk {
   readonly #access: TableAccess;
   readonly #tlb: IoTlb;
   readonly #id: Identification;
+  /** The cached table that the walk goes on from. */
+  #entry = -1;
 
   constructor(memory: PhysicalMemory, tlb: IoTlb, id: Identification) {
     this.#access = new TableAccess(memory);
@@ -62,6 +72,7 @@ export class Stage2Walk {
     let level = this.#cachedLevel(stream, page);
     let table = level > first ? (this.#tlb.tables.target[this.#entry] ?? 0) : firstTable(stream);
     const large = stream.s2Ds || (granule === 16 && this.#id.oas === 52);
+    const firstBlock = firstBlockLevel(granule, large);
     for (;;) {
       const shift = levelShift(granule, level);
       const index = shiftDown(page, shift - PAGE_LOG2);
@@ -70,20 +81,20 @@ export class Stage2Walk {
         return EVENT.F_WALK_EABT;
       }
       const { lo, hi } = this.#access;
-      const more = (lo & PTE.tableOrPage) !== 0;
-      if ((lo & PTE.valid) === 0 || (more ? false : level === LAST_LEVEL || level < firstBlockLevel(granule, large))) {
+      const kind = kindOfDescriptor(lo, level, firstBlock);
+      if (kind === LEADS_NOWHERE) {
         return EVENT.F_TRANSLATION;
       }
       const address = outputAddress(lo, hi, granule, large);
       if (address >= power(stream.s2OutputBits)) {
         return EVENT.F_ADDR_SIZE;
       }
-      if (!more || level === LAST_LEVEL) {
+      if (kind === IS_LEAF) {
         return this.#leaf(stream, page, level, alignDown(address, shift), large);
       }
       table = address;
       level += 1;
-      this.#tlb.keepTable(stage2Regime(stream), NO_ASID, page, level, shift, table, 0);
+      this.#tlb.keepTable(stage2Regime(stream), NO_ASID, page, level, shift, table, 0, 0);
     }
   }
 
@@ -91,9 +102,6 @@ export class Stage2Walk {
   update(stream: StreamEntry, address: number, dirty: boolean): void {
     this.#access.update(address, stream.s2BigEndian, PTE.af | (dirty ? PTE.s2Write : 0), 0);
   }
-
-  /** The entry that {@link Stage2Walk.walk} goes on from. */
-  #entry = -1;
 
   #cachedLevel(stream: StreamEntry, page: number): number {
     const { s2Granule: granule, s2StartLevel: first } = stream;
@@ -123,9 +131,7 @@ export class Stage2Walk {
     const clean =
       (lo & PTE.s2Write) === 0 && stream.s2SetsAccessFlag && stream.s2SetsDirty && (hi & PTE_HIGH.dbm) !== 0;
     this.attributes =
-      ((lo & PTE.s2Read) === 0 ? 0 : ATTR.s2Read) |
-      ((lo & PTE.s2Write) === 0 && !clean ? 0 : ATTR.s2Write) |
-      (clean ? ATTR.s2Clean : 0) |
+      dataAccess(lo, clean) |
       (accessed || !stream.s2SetsAccessFlag ? 0 : ATTR.s2NeedsAccessFlag) |
       executeOf(hi, this.#id.stage2ExecuteNever) |
       memoryType((lo >>> 2) & 0xf, stream.s2ForceWriteBack) |
@@ -138,6 +144,12 @@ export class Stage2Walk {
 function firstTable(stream: StreamEntry): number {
   const indexBits = 64 - stream.s2T0Sz - levelShift(stream.s2Granule, stream.s2StartLevel);
   return alignDown(stream.s2Ttb, Math.max(6, indexBits + 3));
+}
+
+/** S2AP. A writable-clean page counts as writable. */
+function dataAccess(lo: number, clean: boolean): number {
+  const write = clean ? ATTR.s2Write | ATTR.s2Clean : (lo & PTE.s2Write) === 0 ? 0 : ATTR.s2Write;
+  return ((lo & PTE.s2Read) === 0 ? 0 : ATTR.s2Read) | write;
 }
 
 /** XN[1:0], bits 54:53. Source: Arm ARM D8.4. */
@@ -156,9 +168,5 @@ function memoryType(attribute: number, forces: boolean): number {
     return ATTR.s2Device;
   }
   const code = attribute & 7;
-  return code === FORCE_WRITE_BACK
-    ? ATTR.writeBack | ATTR.forcedWriteBack
-    : code === AS_STAGE1
-      ? ATTR.writeBack
-      : 0;
+  return code === FORCE_WRITE_BACK ? ATTR.writeBack | ATTR.forcedWriteBack : code === AS_STAGE1 ? ATTR.writeBack : 0;
 }

@@ -9,7 +9,7 @@ import type { StreamEntry } from "./stream-entry.ts";
 
 /** The stream aborts without an event (STE.Config = 0xx). */
 export const ABORTS = -1;
-/** The address is not translated. */
+/** Stage 1 does not translate the address. */
 export const BYPASSES = -2;
 
 /**
@@ -28,25 +28,12 @@ export class StreamJudge {
 
   /** The stream's entry; call after {@link StreamJudge.stream} gave 0 or {@link ABORTS}. */
   get streamEntry(): StreamEntry {
-    const { stream } = this.#lookup;
-    if (stream === undefined) {
-      throw new Error("no stream table entry was found");
-    }
-    return stream;
+    return this.#lookup.stream;
   }
 
   /** The context descriptor; call after {@link StreamJudge.context} gave 0. */
   get contextEntry(): ContextEntry {
-    const { context } = this.#lookup;
-    if (context === undefined) {
-      throw new Error("no context descriptor was found");
-    }
-    return context;
-  }
-
-  /** Where the structure looked at last is. */
-  get address(): number {
-    return this.#lookup.address;
+    return this.#lookup.context;
   }
 
   /** Steps 2 to 6: the stream's entry. @returns 0, {@link ABORTS}, or an event */
@@ -56,7 +43,7 @@ export class StreamJudge {
       return event;
     }
     const entry = this.streamEntry;
-    if (entry.bad) {
+    if (entry.rule !== 0) {
       return EVENT.C_BAD_STE;
     }
     return entry.config < STE_CONFIG.bypass ? ABORTS : 0;
@@ -65,14 +52,14 @@ export class StreamJudge {
   /** Steps 7 and 8: whether the stream takes this PASID. @returns 0, {@link BYPASSES}, or an event */
   substream(pasid: number): number {
     const entry = this.streamEntry;
-    const substreams = entry.config === STE_CONFIG.bypass ? 0 : entry.s1CdMax;
+    const substreams = entry.stage1 ? entry.s1CdMax : 0;
     if (pasid !== NO_PASID) {
       if (substreams === 0 || this.#id.substreamIdBits === 0 || pasid >= 2 ** substreams) {
         return EVENT.C_BAD_SUBSTREAMID;
       }
       return pasid === 0 && entry.s1Dss === S1_DSS.ssid0 ? EVENT.F_STREAM_DISABLED : 0;
     }
-    if (entry.config === STE_CONFIG.bypass) {
+    if (!entry.stage1) {
       return BYPASSES;
     }
     if (substreams === 0 || entry.s1Dss === S1_DSS.ssid0) {
@@ -81,13 +68,13 @@ export class StreamJudge {
     return entry.s1Dss === S1_DSS.bypass ? BYPASSES : EVENT.F_STREAM_DISABLED;
   }
 
-  /** Steps 11 and 12: the context descriptor. @returns 0 or an event */
+  /** Steps 10 to 12: the context descriptor. @returns 0 or an event */
   context(request: Request): number {
     const ssid = request.pasid === NO_PASID ? 0 : request.pasid;
     const event = this.#lookup.findContext(request.sid, this.streamEntry, ssid);
     if (event !== 0) {
       return event;
     }
-    return this.contextEntry.bad ? EVENT.C_BAD_CD : 0;
+    return this.contextEntry.rule === 0 ? 0 : EVENT.C_BAD_CD;
   }
 }

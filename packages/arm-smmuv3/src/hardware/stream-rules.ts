@@ -151,7 +151,14 @@ function startFits(entry: StreamEntry, id: Identification): boolean {
   if (level < 0 || (granule === 14 && level === 0)) {
     return entry.s2Ds && 64 - entry.s2T0Sz > levelShift(granule, level);
   }
-  const smallestOutput = granule === 14 ? (level === 1 ? 42 : 0) : granule === 12 ? (level === 0 ? 44 : 0) : level === 1 ? 44 : 0;
   const indexBits = 64 - entry.s2T0Sz - levelShift(granule, level);
-  return id.oas >= smallestOutput && indexBits >= 1 && indexBits <= granule - 3 + 4;
+  return id.oas >= smallestOutput(granule, level) && indexBits >= 1 && indexBits <= granule - 3 + 4;
+}
+
+/** Output bits that an SMMU needs before a walk may start at a level. Source: Arm ARM D8.2.8. */
+function smallestOutput(granule: number, level: number): number {
+  if (granule === 14) {
+    return level === 1 ? 42 : 0;
+  }
+  return level === (granule === 12 ? 0 : 1) ? 44 : 0;
 }

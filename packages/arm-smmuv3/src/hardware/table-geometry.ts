@@ -16,9 +16,7 @@ export function granuleOf(code: number, codes: readonly number[]): number {
 
 /** Whether the SMMU has a granule. */
 export function granuleSupported(granule: number, id: Identification): boolean {
-  return (
-    (granule === 12 && id.granule4K) || (granule === 14 && id.granule16K) || (granule === 16 && id.granule64K)
-  );
+  return (granule === 12 && id.granule4K) || (granule === 14 && id.granule16K) || (granule === 16 && id.granule64K);
 }
 
 /** log2 of the bytes that one entry of a level maps. */

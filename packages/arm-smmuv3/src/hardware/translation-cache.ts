@@ -24,7 +24,7 @@ export class TranslationCache implements Digestible {
   attributes: Int32Array = new Int32Array(FIRST_CAPACITY);
   /** Level and input size of the descriptor it comes from. */
   origin: Int32Array = new Int32Array(FIRST_CAPACITY);
-  #used = new Float64Array(FIRST_CAPACITY);
+  #used: Float64Array = new Float64Array(FIRST_CAPACITY);
   /** Hash table: entry number + 1, 0 = free. */
   #slots = new Int32Array(FIRST_CAPACITY * 2);
   #clock = 0;
@@ -59,7 +59,7 @@ export class TranslationCache implements Digestible {
     }
   }
 
-  /** The entry for this, made if there is none; -1 = the mode does not keep it. Its columns are the caller's to fill. */
+  /** The entry for this, made if there is none; -1 = the policy does not keep it. Its columns are the caller's to fill. */
   claim(regime: number, key: number, page: number): number {
     const found = this.find(regime, key, page);
     if (found >= 0) {

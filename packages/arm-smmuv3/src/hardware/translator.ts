@@ -3,7 +3,7 @@ import { EVENT, EVENT_CLASS } from "../layout/event-record.ts";
 import { ANY_CLEAN, ATTR, NEEDS_UPDATE, STAGE1_ALL, STAGE2_ALL, combine, grantedByStage1 } from "./attributes.ts";
 import type { ContextEntry } from "./context-entry.ts";
 import type { FaultSite } from "./fault-site.ts";
-import { type IoTlb, levelOf, originLog2Of, sizeLog2Of } from "./io-tlb.ts";
+import { type IoTlb, sizeLog2Of } from "./io-tlb.ts";
 import { Stage1Walk, canonical, kindOfContext, rangeOf } from "./stage1-walk.ts";
 import type { Stage2 } from "./stage2.ts";
 import type { StreamEntry } from "./stream-entry.ts";
@@ -64,17 +64,8 @@ export class Translator {
     if (range.privilegedOnly && !privileged) {
       return EVENT.F_TRANSLATION;
     }
-    const { leaves } = this.#tlb;
     const entry = this.#tlb.lookup(stream.regime, kindOfContext(stream, context), context.aset, canon);
-    if (entry >= 0 && !(writes && ((leaves.attributes[entry] ?? 0) & ANY_CLEAN) !== 0)) {
-      const into = canon - (leaves.page[entry] ?? 0);
-      this.target = (leaves.target[entry] ?? 0) + into;
-      this.middle = (leaves.middle[entry] ?? 0) + into;
-      this.attributes = leaves.attributes[entry] ?? 0;
-      this.sizeLog2 = sizeLog2Of(leaves.key[entry] ?? 0);
-      this.#level = levelOf(leaves.origin[entry] ?? 0);
-      this.#originLog2 = originLog2Of(leaves.origin[entry] ?? 0);
-      this.#leaf = 0;
+    if (entry >= 0 && this.#fromTlb(entry, canon, writes)) {
       return 0;
     }
     const walk = this.#walk;
@@ -120,6 +111,9 @@ export class Translator {
     if (this.#leaf === 0) {
       return 0;
     }
+    if (stream.stage2) {
+      this.#stage2.use(stream, this.middle, dirty);
+    }
     if ((this.attributes & NEEDS_UPDATE) !== 0 || (dirty && (this.attributes & ANY_CLEAN) !== 0)) {
       const event = this.#update(stream, context, dirty);
       if (event !== 0) {
@@ -128,6 +122,22 @@ export class Translator {
     }
     this.#keep(stream, context);
     return 0;
+  }
+
+  /** @returns false when the entry does not serve: it is clean, and the access may have to make it dirty */
+  #fromTlb(entry: number, page: number, writes: boolean): boolean {
+    const { leaves } = this.#tlb;
+    const attributes = leaves.attributes[entry] ?? 0;
+    if (writes && (attributes & ANY_CLEAN) !== 0) {
+      return false;
+    }
+    const into = page - (leaves.page[entry] ?? 0);
+    this.target = (leaves.target[entry] ?? 0) + into;
+    this.middle = (leaves.middle[entry] ?? 0) + into;
+    this.attributes = attributes;
+    this.sizeLog2 = sizeLog2Of(leaves.key[entry] ?? 0);
+    this.#leaf = 0;
+    return true;
   }
 
   #keep(stream: StreamEntry, context: ContextEntry): void {
@@ -164,9 +174,6 @@ export class Translator {
 
   #update(stream: StreamEntry, context: ContextEntry, dirty: boolean): number {
     const dirties = dirty && (this.attributes & ATTR.clean) !== 0;
-    if (stream.stage2) {
-      this.#stage2.use(stream, this.middle, dirty);
-    }
     if (dirties || (this.attributes & ATTR.needsAccessFlag) !== 0) {
       if (stream.stage2) {
         const event = this.#stage2.fetch(stream, this.#leafIntermediate, EVENT_CLASS.tt, true);

@@ -7,7 +7,7 @@ import type { ContextEntry } from "./context-entry.ts";
 import type { Control } from "./control.ts";
 import type { FaultSite } from "./fault-site.ts";
 import type { Request } from "./request.ts";
-import type { Stalls } from "./stalls.ts";
+import type { StallEnd, Stalls } from "./stalls.ts";
 import type { StreamEntry } from "./stream-entry.ts";
 import { ABORTS, BYPASSES, type StreamJudge } from "./stream-judge.ts";
 import type { Translator } from "./translator.ts";
@@ -69,7 +69,23 @@ export class UntranslatedRequests {
     if (event === 0) {
       return this.#access(request, entry, judge.contextEntry);
     }
-    return this.#site.stage2 ? this.#fault(request, event, entry, undefined) : this.#answers.abort(request, event, true);
+    return this.#site.stage2
+      ? this.#fault(request, event, entry, undefined)
+      : this.#answers.abort(request, event, true);
+  }
+
+  /** Goes on with a stalled request as software decided. A retry is judged anew. */
+  resume(request: Request, end: StallEnd): TranslateResult {
+    switch (end) {
+      case "retry":
+        return this.judge(request);
+      case "abort":
+        return this.#answers.silent(request, "terminated");
+      default:
+        this.#answers.silent(request, "terminated");
+        this.#answers.result.ignored = true;
+        return this.#answers.result;
+    }
   }
 
   /** GBPA rules. */
@@ -128,12 +144,7 @@ export class UntranslatedRequests {
    * The stage at fault decides: it stalls (CD.S, STE.S2S), is recorded (CD.R, STE.S2R), and aborts, or (CD.A = 0) reads
    * as zero and ignores writes. An external abort of the walk is always recorded.
    */
-  #fault(
-    request: Request,
-    event: number,
-    stream: StreamEntry,
-    context: ContextEntry | undefined,
-  ): TranslateResult {
+  #fault(request: Request, event: number, stream: StreamEntry, context: ContextEntry | undefined): TranslateResult {
     if (!isTranslationFault(event)) {
       return this.#answers.abort(request, event, true);
     }
@@ -142,14 +153,12 @@ export class UntranslatedRequests {
     if (stalls) {
       const tag = this.#stalls.hold(request, event, this.#site);
       if (tag >= 0) {
-        return this.#answers.stall(request, event);
+        return this.#answers.stall(event, tag);
       }
     }
     const records = second ? stream.s2Records : (context?.records ?? true);
     const aborts = second || (context?.aborts ?? true);
-    return aborts
-      ? this.#answers.abort(request, event, records)
-      : this.#answers.ignore(request, event, records);
+    return aborts ? this.#answers.abort(request, event, records) : this.#answers.ignore(request, event, records);
   }
 
   #beyondOutput(page: number): boolean {

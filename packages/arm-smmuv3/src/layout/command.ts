@@ -83,6 +83,12 @@ export const COMMAND = {
   msiData: [0, 63, 32],
   /** The last level alone changed. */
   leaf: [1, 0, 0],
+  /** Of RESUME: the transaction is retried. */
+  ac: [0, 12, 12],
+  /** Of RESUME without Ac: it aborts; else reads give zero and writes are ignored. */
+  ab: [0, 13, 13],
+  /** Of RESUME: the stalled transaction. */
+  stag: [1, 15, 0],
   /** Log2 of the number of streams, minus 1; {@link RANGE_ALL} = all. */
   range: [1, 4, 0],
   /** Log2 of the number of 4 KiB pages; {@link ATC_SIZE_ALL} = all. */

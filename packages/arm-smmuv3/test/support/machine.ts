@@ -19,7 +19,7 @@ import {
   type RootComplex,
   type TranslateResult,
 } from "@iommu-lab/pci";
-import type { CachePolicy } from "../../src/hardware/config-cache.ts";
+import type { CachePolicies, CachePolicy } from "../../src/hardware/cache-policy.ts";
 import { Smmu } from "../../src/hardware/smmu.ts";
 import { interruptLines } from "../../src/interrupt-line.ts";
 import { cmdSync } from "../../src/layout/command.ts";
@@ -82,7 +82,7 @@ const LOG2_QUEUE = 6;
 
 export interface MachineOptions {
   readonly id?: Partial<IdRegisters>;
-  readonly caches?: CachePolicy;
+  readonly caches?: CachePolicy | CachePolicies;
   readonly atcTimeout?: number;
 }
 

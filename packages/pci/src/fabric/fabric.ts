@@ -176,6 +176,11 @@ export class Fabric implements RootComplex {
       into.status = statusOf(answer);
       into.fault = answer.fault;
       into.recorded = answer.recorded;
+      if (answer.ignored) {
+        into.status = "success";
+        into.value = (flags & REQUEST_WRITE) === 0 ? 0 : undefined;
+        return;
+      }
       if (answer.status !== "success") {
         return;
       }

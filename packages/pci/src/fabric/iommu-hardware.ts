@@ -36,6 +36,10 @@ export class TranslateResult {
   fault = "";
   /** Whether the fault was written where software can read it. */
   recorded = false;
+  /** A refusal that the sender does not see: a read gives zero, a write goes nowhere. */
+  ignored = false;
+  /** Of `pending`: what names the stalled request until software decides; -1 otherwise. */
+  stallTag = -1;
 
   /** Sets everything to a Success without permissions. @returns this */
   reset(): this {
@@ -52,6 +56,8 @@ export class TranslateResult {
     this.cxlIo = false;
     this.fault = "";
     this.recorded = false;
+    this.ignored = false;
+    this.stallTag = -1;
     return this;
   }
 
