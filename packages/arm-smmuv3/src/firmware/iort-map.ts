@@ -49,7 +49,7 @@ function mapOne(node: IortNode, map: IdMapping, id: number, overlaps: boolean, w
  *
  * Source: Linux 7.2 `iort_get_id_mapping_index()`.
  */
-export function ownMappingIndex(node: IortNode, warn: FirmwareWarning): number | undefined {
+function ownMappingIndex(node: IortNode, warn: FirmwareWarning): number | undefined {
   if (node.kind === "pmcg") {
     return node.overflowGsiv !== 0 || node.mappingCount === 0 ? undefined : 0;
   }

@@ -95,7 +95,7 @@ export interface IortTable {
 }
 
 /** Reads the fields of a structure; what lies at or behind `end` reads as zero. */
-export function readFields<S extends ByteFields>(
+function readFields<S extends ByteFields>(
   reader: AcpiReader,
   at: number,
   fields: S,
