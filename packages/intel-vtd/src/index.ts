@@ -3,8 +3,8 @@
  *
  * @packageDocumentation
  */
-export { type Atsr } from "./driver/ats-firmware.ts";
 export { vtdLayouts } from "./codecs/layouts.ts";
+export { type FirmwareOptions, type IntegratedAtc, type ReservedMemory, buildDmar } from "./firmware/dmar-build.ts";
 export { type NewDmarStructure, type NewDmarTable, encodeDmar } from "./firmware/dmar-encode.ts";
 export {
   ALL_PORTS,

@@ -1,10 +1,11 @@
 import type { PlatformHost, Plugin, Token } from "@iommu-lab/core";
 import { BOOT, CLOCK, IOMMU_CORE, InputError, KERNEL, MEMORY, MMIO, SCHEDULER, TRACE, token } from "@iommu-lab/core";
 import { FABRIC, PCI_BUS } from "@iommu-lab/pci";
-import type { Atsr } from "./driver/ats-firmware.ts";
 import { bootIntelIommu } from "./driver/boot.ts";
 import { intelIommuWords } from "./driver/command-line.ts";
 import { FaultInterrupt } from "./driver/fault-interrupt.ts";
+import type { FirmwareOptions, IntegratedAtc, ReservedMemory } from "./firmware/dmar-build.ts";
+import { buildDmar } from "./firmware/dmar-build.ts";
 import type { DescriptorFilter } from "./driver/invalidation-site.ts";
 import type { CachePolicies, CachePolicy } from "./hardware/cache-policy.ts";
 import type { VtdUnitOptions } from "./hardware/vtd-unit.ts";
@@ -14,6 +15,9 @@ import { DEFAULT_FEATURES, capOf, ecapOf, rawCap, rawEcap } from "./unit-registe
 
 /** The remapping unit of a platform. */
 export const VTD_UNIT: Token<VtdUnit> = token("intel-vtd.unit");
+
+/** Where firmware has put the DMAR. */
+const DMAR: Token<{ readonly address: number; readonly length: number }> = token("intel-vtd.dmar");
 
 const REGISTER_BYTES = 4096;
 /** 60 s that PCIe gives a device, and half of it more. */
@@ -40,8 +44,17 @@ export interface VtdOptions extends Partial<Omit<VtdFeatures, "scalable">> {
   readonly invalidationTimeout?: number;
   /** What the unit remembers. Default `keep-all`. */
   readonly caches?: CachePolicy | CachePolicies;
-  /** Which root ports firmware lists for ATS. Default `all-ports`. */
-  readonly atsr?: Atsr;
+  /** Which root ports firmware lists for ATS: all, none, or by path such as `00:1c.0`. Default `all-ports`. */
+  readonly atsr?: FirmwareOptions["atsr"];
+  /** Integrated functions with an ATC, one SATC each. Default none. */
+  readonly satc?: readonly IntegratedAtc[];
+  /** Memory that functions must reach 1:1, one RMRR each. Default none. */
+  readonly rmrr?: readonly ReservedMemory[];
+  /**
+   * The firmware table as dumped, instead of one that tells of these options. The wiring (`base`, `serves`) stays as the
+   * options say, right or wrong.
+   */
+  readonly dmar?: Uint8Array;
   /** Which requester IDs the unit serves. Default all. */
   readonly serves?: (rid: number) => boolean;
 }
@@ -72,6 +85,7 @@ export function vtdFiltered(options: VtdOptions, filter?: DescriptorFilter): Plu
   if (!Number.isInteger(base) || base < 0 || base % REGISTER_BYTES !== 0) {
     throw new InputError(`VT-d: the registers must start at a multiple of 4 KiB, not at ${base}`);
   }
+  const dmar = options.dmar ?? buildDmar(firmwareOptions(options, base, unit.hostAddressWidth));
   return {
     name: "intel-vtd",
     register(host) {
@@ -83,6 +97,15 @@ export function vtdFiltered(options: VtdOptions, filter?: DescriptorFilter): Plu
         // eslint-disable-next-line require-yield
         *run() {
           host.get(VTD_UNIT);
+        },
+      });
+      host.provide(DMAR, () => placeDmar(host, dmar));
+      host.add(BOOT, {
+        name: "vt-d firmware",
+        order: 105,
+        // eslint-disable-next-line require-yield
+        *run() {
+          host.get(DMAR);
         },
       });
       host.add(BOOT, {
@@ -105,13 +128,26 @@ export function vtdFiltered(options: VtdOptions, filter?: DescriptorFilter): Plu
             mmio: host.get(MMIO),
             trace: host.get(TRACE),
             units: [{ name: unit.name, base, serves, interrupt }],
-            atsr: options.atsr ?? "all-ports",
+            dmar: host.get(DMAR),
             scalable: mode === "scalable",
             filter,
           }),
       });
     },
   };
+}
+
+function firmwareOptions(options: VtdOptions, base: number, hostAddressWidth: number): FirmwareOptions {
+  const { atsr = "all-ports", satc = [], rmrr = [] } = options;
+  return { hostAddressWidth, base, atsr, satc, rmrr };
+}
+
+/** Firmware writes its table into memory. */
+function placeDmar(host: PlatformHost, bytes: Uint8Array): { readonly address: number; readonly length: number } {
+  const memory = host.get(MEMORY);
+  const address = memory.allocate(bytes.length, REGISTER_BYTES, "firmware", "DMAR");
+  memory.writeBytes(address, bytes);
+  return { address, length: bytes.length };
 }
 
 /** Builds the unit, places its registers, and puts it between root complex and memory. */

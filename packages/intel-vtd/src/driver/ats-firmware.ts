@@ -1,9 +1,8 @@
 import type { Basis } from "@iommu-lab/core";
 import type { PciDev } from "@iommu-lab/pci";
 import { PCIE_TYPE, pciAtsSupported } from "@iommu-lab/pci";
-
-/** What the firmware says of ATS: root ports in ATSR structures. */
-export type Atsr = "all-ports" | "none";
+import type { DmarView } from "./dmar-view.ts";
+import type { IntelIommu } from "./unit.ts";
 
 /** Whether ATS may be used for a function, and the fact that decides. */
 export interface AtsSupport {
@@ -22,14 +21,13 @@ const PATH_SOURCE = "Linux 7.2 dmar_ats_supported()";
  *
  * Source: Linux 7.2 `intel_iommu_probe_device()`.
  *
- * @param unitSupports ECAP.DT
  * @returns undefined for a function without ATS capability
  */
-export function atsSupport(dev: PciDev, unitSupports: boolean, atsr: Atsr): AtsSupport | undefined {
+export function atsSupport(dev: PciDev, iommu: IntelIommu, firmware: DmarView): AtsSupport | undefined {
   if (dev.config.findExtendedCapability(EXT_CAP_ATS) === 0) {
     return undefined;
   }
-  if (!unitSupports) {
+  if (!iommu.caps.dt) {
     const source = "Linux 7.2 intel_iommu_probe_device()";
     return { allowed: false, reason: "ECAP.DT=0: the unit has no device-TLB support", source, basis: "source" };
   }
@@ -41,22 +39,26 @@ export function atsSupport(dev: PciDev, unitSupports: boolean, atsr: Atsr): AtsS
     const reason = "untrusted: the function is below an external-facing port";
     return { allowed: false, reason, source: "Linux 7.2 pci_ats_supported()", basis: "source" };
   }
-  return atsPath(dev, atsr);
+  return atsPath(dev.physfn ?? dev, iommu, firmware);
 }
 
 /**
- * Judges the way of a function: integrated into the root complex, no conventional bus, a root port that firmware lists.
- * A VF is judged by its PF.
+ * Judges what firmware says and the way of a function, of the PF for a VF: an SATC that names it; else integrated into the
+ * root complex, or no conventional bus and a root port that an ATSR lists.
  */
-function atsPath(dev: PciDev, atsr: Atsr): AtsSupport {
-  let { bridge } = dev.physfn ?? dev;
+function atsPath(dev: PciDev, iommu: IntelIommu, firmware: DmarView): AtsSupport {
+  const { satc } = firmware.ats(dev);
+  if (satc !== undefined) {
+    return integrated(satc.required && !iommu.scalable);
+  }
+  let { bridge } = dev;
   while (bridge !== undefined) {
     if (bridge.pcieCap === 0 || bridge.pcieType === PCIE_TYPE.pcieToPciBridge) {
       const reason = `${bridge.name} above it is no PCI Express port`;
       return { allowed: false, reason, source: PATH_SOURCE, basis: "source" };
     }
     if (bridge.pcieType === PCIE_TYPE.rootPort) {
-      return listed(bridge, atsr);
+      return listed(bridge, firmware.ats(dev, bridge).rootPort);
     }
     ({ bridge } = bridge);
   }
@@ -64,8 +66,20 @@ function atsPath(dev: PciDev, atsr: Atsr): AtsSupport {
   return { allowed: true, reason, source: PATH_SOURCE, basis: "source" };
 }
 
-function listed(port: PciDev, atsr: Atsr): AtsSupport {
-  return atsr === "all-ports"
-    ? { allowed: true, reason: "an ATSR with ALL_PORTS covers its root port", source: PATH_SOURCE, basis: "recorded" }
+function listed(port: PciDev, inAtsr: boolean): AtsSupport {
+  return inAtsr
+    ? { allowed: true, reason: "an ATSR covers its root port", source: PATH_SOURCE, basis: "recorded" }
     : { allowed: false, reason: `no ATSR lists its root port ${port.name}`, source: PATH_SOURCE, basis: "recorded" };
+}
+
+/** What an SATC names may use ATS, unless the hardware handles it by itself. */
+function integrated(byHardware: boolean): AtsSupport {
+  return byHardware
+    ? {
+        allowed: false,
+        reason: "an SATC names it and requires its ATC: in legacy mode the hardware handles ATS by itself",
+        source: PATH_SOURCE,
+        basis: "recorded",
+      }
+    : { allowed: true, reason: "an SATC names it", source: PATH_SOURCE, basis: "recorded" };
 }

@@ -2,9 +2,10 @@ import type { IommuCore, Op } from "@iommu-lab/core";
 import { KernelError, strategyOf } from "@iommu-lab/core";
 import { GLOBAL_TE, GSTS } from "../layout/registers.ts";
 import { atsPolicyOf } from "../policy/ats-policies.ts";
-import type { Atsr } from "./ats-firmware.ts";
+import { decodeDmar } from "../firmware/dmar.ts";
 import { intelIommuWords } from "./command-line.ts";
 import { ContextTables } from "./context-tables.ts";
+import { DmarView } from "./dmar-view.ts";
 import { IntelIommuDriver } from "./driver.ts";
 import type { DescriptorFilter } from "./invalidation-site.ts";
 import type { FaultInterrupt } from "./fault-interrupt.ts";
@@ -22,7 +23,7 @@ interface UnitDescription {
   readonly name: string;
   /** Physical address of its registers. */
   readonly base: number;
-  /** Whether it serves a requester ID. */
+  /** Whether it serves a requester ID of those that the DMAR gives it. */
   readonly serves: (rid: number) => boolean;
   readonly interrupt: FaultInterrupt;
 }
@@ -31,7 +32,8 @@ interface UnitDescription {
 export interface BootParts extends UnitPorts {
   readonly core: IommuCore;
   readonly units: readonly UnitDescription[];
-  readonly atsr: Atsr;
+  /** Where firmware has put the DMAR. */
+  readonly dmar: { readonly address: number; readonly length: number };
   /** Scalable mode where the hardware has it and the command line says nothing. */
   readonly scalable: boolean;
   /** See {@link QueuedInvalidation}. */
@@ -46,6 +48,8 @@ export interface BootParts extends UnitPorts {
  */
 export function* bootIntelIommu(parts: BootParts): Op<void> {
   const { core } = parts;
+  const { address, length } = parts.dmar;
+  const firmware = new DmarView(decodeDmar(parts.memory.readBytes(address, length)));
   const version = strategyOf(core.kernel, vtdVersions, "intel-vtd");
   const words = intelIommuWords(core.kernel, parts.scalable);
   const iommus = parts.units.map(({ name, base }) => new IntelIommu(name, base, parts, words.scalable));
@@ -73,8 +77,11 @@ export function* bootIntelIommu(parts: BootParts): Op<void> {
       core.kernel,
       words.scalable && iommus.every(({ scalable }) => scalable) ? version.policies.scalable : version.policies.legacy,
     ),
-    atsr: parts.atsr,
-    unitOf: (dev) => units[parts.units.findIndex(({ serves }) => serves(dev.rid))],
+    firmware,
+    unitOf(dev) {
+      const at = firmware.unitBase(dev);
+      return units[parts.units.findIndex(({ base, serves }) => base === at && serves(dev.rid))];
+    },
     lazy: !words.strict && !iommus.some(strictBecauseVirtual),
   });
   for (const [index, iommu] of iommus.entries()) {

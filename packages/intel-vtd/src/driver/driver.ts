@@ -16,10 +16,10 @@ import { KernelError, PROT_READ, PROT_WRITE, x86_64 } from "@iommu-lab/core";
 import type { AtsPolicy, PciDev } from "@iommu-lab/pci";
 import { pciDev, pciDeviceGroup } from "@iommu-lab/pci";
 import { AtsControl, decided } from "./ats-control.ts";
-import type { Atsr } from "./ats-firmware.ts";
 import { Attachments61 } from "./attachments-6-1.ts";
 import { Attachments } from "./attachments.ts";
 import type { DeviceInfo } from "./device-info.ts";
+import type { DmarView } from "./dmar-view.ts";
 import { disablePageRequests, enablePageRequests } from "./page-requests.ts";
 import { PagingDomain, type RidOperations } from "./paging-domain.ts";
 import { choosePagingTable } from "./paging-table.ts";
@@ -33,7 +33,10 @@ import type { VtdVersion } from "./version.ts";
 /** `IOAPIC_RANGE_START` and length, in pages. */
 const MSI_PAGE = 0xfee00;
 const MSI_PAGES = 0x100;
+const PAGE_BYTES = 4096;
 const CLASS_ISA_BRIDGE = 0x0601;
+const CLASS_USB = 0x0c03;
+const BASE_CLASS_DISPLAY = 0x03;
 /** First 16 MiB, for floppies behind ISA bridges (`CONFIG_INTEL_IOMMU_FLOPPY_WA`). */
 const FLOPPY_PAGES = 0x1000;
 
@@ -42,7 +45,8 @@ export interface IntelIommuDriverParts {
   readonly core: IommuCore;
   readonly version: VtdVersion;
   readonly policy: AtsPolicy;
-  readonly atsr: Atsr;
+  /** The DMAR. */
+  readonly firmware: DmarView;
   /** Which unit serves a function (`device_lookup_iommu()`); undefined = none. */
   readonly unitOf: (dev: PciDev) => ServedUnit | undefined;
   /** Lazy flushing was not switched off. */
@@ -150,11 +154,17 @@ export class IntelIommuDriver implements IommuDriver {
 
   /** Source: Linux 7.2 `intel_iommu_get_resv_regions()`. */
   reservedRegions(device: Device): readonly ReservedRegion[] {
-    const msi: ReservedRegion = { page: MSI_PAGE, count: MSI_PAGES, prot: 0, type: "msi" };
-    if (pciDev(device).class >>> 8 !== CLASS_ISA_BRIDGE) {
-      return [msi];
+    const dev = pciDev(device);
+    const prot = PROT_READ | PROT_WRITE;
+    const type = relaxable(dev) ? "direct-relaxable" : "direct";
+    const regions = this.#parts.firmware.regions(dev).map(({ base, limit }): ReservedRegion => {
+      const page = Math.floor(base / PAGE_BYTES);
+      return { page, count: Math.ceil((limit + 1) / PAGE_BYTES) - page, prot, type };
+    });
+    if (dev.class >>> 8 === CLASS_ISA_BRIDGE) {
+      regions.push({ page: 0, count: FLOPPY_PAGES, prot, type: "direct-relaxable" });
     }
-    return [{ page: 0, count: FLOPPY_PAGES, prot: PROT_READ | PROT_WRITE, type: "direct-relaxable" }, msi];
+    return [...regions, { page: MSI_PAGE, count: MSI_PAGES, prot: 0, type: "msi" }];
   }
 
   maxPasids(device: Device): number {
@@ -222,4 +232,9 @@ export class IntelIommuDriver implements IommuDriver {
   believesAtsEnabled(device: Device): boolean {
     return this.#infos.get(device)?.atsEnabled ?? false;
   }
+}
+
+/** RMRRs of USB and graphics devices are left over from boot. Source: Linux 7.2 `device_rmrr_is_relaxable()`. */
+function relaxable(dev: PciDev): boolean {
+  return dev.class >>> 8 === CLASS_USB || dev.class >>> 16 === BASE_CLASS_DISPLAY;
 }

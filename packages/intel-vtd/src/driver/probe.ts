@@ -13,9 +13,9 @@ import {
 } from "@iommu-lab/pci";
 import type { AtsControl } from "./ats-control.ts";
 import { decided } from "./ats-control.ts";
-import type { Atsr } from "./ats-firmware.ts";
 import { atsSupport } from "./ats-firmware.ts";
 import { DeviceInfo } from "./device-info.ts";
+import type { DmarView } from "./dmar-view.ts";
 import { PasidTable } from "./pasid-table.ts";
 import { setUpScalableContext, tearDownScalableContext } from "./scalable-context.ts";
 import type { RidOperations } from "./paging-domain.ts";
@@ -30,7 +30,7 @@ const QAT_DEVICE = 0x4940;
 
 /** What a probe goes by. */
 interface ProbeRules {
-  readonly atsr: Atsr;
+  readonly firmware: DmarView;
   readonly version: VtdVersion;
 }
 
@@ -43,9 +43,9 @@ export function* probeDevice(
   device: Device,
   dev: PciDev,
   unit: ServedUnit,
-  { atsr, version }: ProbeRules,
+  { firmware, version }: ProbeRules,
 ): Op<DeviceInfo> {
-  const info = new DeviceInfo(device, dev, unit, atsSupport(dev, unit.iommu.caps.dt, atsr));
+  const info = new DeviceInfo(device, dev, unit, atsSupport(dev, unit.iommu, firmware));
   noteAts(info);
   const { iommu } = unit;
   if (iommu.scalable) {
