@@ -7,6 +7,9 @@ import type { TranslationCaches } from "./translation-caches.ts";
 import { KEPT_HOST } from "./translation-caches.ts";
 import { Walk } from "./walk.ts";
 
+/** PASIDs of a table by GLX. */
+const CAPACITY: readonly number[] = [0, 1, 2].map((glx) => gcr3Capacity(glx));
+
 /**
  * Walks the GCR3 table of a DTE to the top table of a PASID's guest. The tables stand at guest physical addresses when there
  * is a host table; the first one only with GCR3TRPMode.
@@ -43,7 +46,7 @@ export class Gcr3Walk {
   /** @returns the address of the top table; -1 = {@link Gcr3Walk.found} says why there is none */
   run(dte: FetchedDte, pasid: number): number {
     const { found } = this;
-    if (pasid >= this.#maxPasids || pasid >= gcr3Capacity(dte.glx)) {
+    if (pasid >= this.#maxPasids || pasid >= (CAPACITY[dte.glx] ?? 0)) {
       found.fault(0);
       return -1;
     }

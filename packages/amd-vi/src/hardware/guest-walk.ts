@@ -1,6 +1,7 @@
 import type { PhysicalMemory } from "@iommu-lab/core";
 import { address52 } from "@iommu-lab/core";
 import { EVENT_NX, EVENT_PE, EVENT_PR, EVENT_RZ } from "../layout/event.ts";
+import { ALL_PAGES } from "../layout/page-range.ts";
 import type { FetchedDte } from "./fetched-dte.ts";
 import type { Gcr3Walk } from "./gcr3-walk.ts";
 import type { HostTranslation } from "./host-translation.ts";
@@ -19,6 +20,9 @@ const NO_EXECUTE_HI = 2 ** 31;
 /** PAT of a page of 4 KiB, bit 7; of a larger one bit 12. */
 const PAT = 0x80;
 const PAT_LARGE = 0x1000;
+
+/** Pages of a table with so many levels. */
+const SPANS: readonly number[] = [0, 1, 2, 3, 4, 5].map((levels) => 2 ** (9 * levels));
 
 /** An access to a guest address. */
 export interface GuestAccess {
@@ -49,6 +53,8 @@ export interface GuestWalkParts {
  * Source: AMD IOMMU specification §2.2.6; AMD64 Architecture Programmer's Manual, volume 2 §5.3, §5.4.
  */
 export class GuestWalk {
+  /** What the last walk found; permissions of the DTE are no part of it. */
+  readonly found: Walk;
   readonly #parts: GuestWalkParts;
   #table = 0;
   #level = 0;
@@ -57,11 +63,7 @@ export class GuestWalk {
 
   constructor(parts: GuestWalkParts) {
     this.#parts = parts;
-  }
-
-  /** What the last walk found; permissions of the DTE are no part of it. */
-  get found(): Walk {
-    return this.#parts.gcr3.found;
+    this.found = parts.gcr3.found;
   }
 
   /** @returns whether a page was found */
@@ -259,8 +261,9 @@ function snoops(attribute: number, lo: number, level: number): boolean {
  * Source: Linux 7.2 `amd_iommu_domain_alloc_paging_v2()` for PASID 0.
  */
 function isCanonical(page: number, levels: number, pasid: number): boolean {
-  const span = 2 ** (9 * levels);
-  const upper = Math.floor(page / span);
-  const negative = pasid !== 0 && page - upper * span >= span / 2;
-  return upper === (negative ? 2 ** (52 - 9 * levels) - 1 : 0);
+  const span = SPANS[levels] ?? 1;
+  if (page < span) {
+    return pasid === 0 || page < span / 2;
+  }
+  return pasid !== 0 && page >= ALL_PAGES - span / 2;
 }

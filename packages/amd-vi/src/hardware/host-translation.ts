@@ -10,6 +10,8 @@ import { lacks } from "./walk.ts";
 
 /** Host translations, kept or walked: of requests and, under guest tables, of guest physical addresses. */
 export class HostTranslation {
+  /** What the last translation found; permissions of the DTE are no part of it. */
+  readonly found: Walk;
   readonly #walk: HostWalk;
   readonly #caches: TranslationCaches;
   readonly #keepAbsent: boolean;
@@ -17,13 +19,9 @@ export class HostTranslation {
   /** @param keepAbsent NpCache: that there is no page is kept too */
   constructor(memory: PhysicalMemory, caches: TranslationCaches, keepAbsent: boolean) {
     this.#walk = new HostWalk(memory, caches);
+    this.found = this.#walk.found;
     this.#caches = caches;
     this.#keepAbsent = keepAbsent;
-  }
-
-  /** What the last translation found; permissions of the DTE are no part of it. */
-  get found(): Walk {
-    return this.#walk.found;
   }
 
   /**
@@ -34,7 +32,7 @@ export class HostTranslation {
    */
   run(dte: FetchedDte, page: number, need: Need, dirties: boolean): boolean {
     const caches = this.#caches;
-    const { found } = this.#walk;
+    const { found } = this;
     const slot = caches.find(dte.domainId, HOST, page);
     if (slot >= 0 && (!dirties || (caches.translations.flags(slot) & KEPT_DIRTY) !== 0)) {
       if (!takeKept(caches, slot, page, found)) {
