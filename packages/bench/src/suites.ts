@@ -2,6 +2,7 @@ import type { Bench } from "./measure.ts";
 import { amdBenches } from "./suites/amd.ts";
 import { memoryLoad } from "./suites/memory.ts";
 import { configFork, dumpDecode, dumpLinear } from "./suites/pci.ts";
+import { smmuBenches } from "./suites/smmu.ts";
 import { vtdBenches } from "./suites/vtd.ts";
 
 /** Every bench by name, as `area:what`. Each builds its subject anew. */
@@ -11,5 +12,6 @@ export const suites: Readonly<Record<string, () => Bench>> = {
   "pci:dump-linear": dumpLinear,
   "pci:config-fork": configFork,
   ...amdBenches,
+  ...smmuBenches,
   ...vtdBenches,
 };

@@ -18,6 +18,7 @@ import type { FaultSite } from "./fault-site.ts";
 import type { Request } from "./request.ts";
 import { type StreamEntry, effectiveEats } from "./stream-entry.ts";
 import { ABORTS, BYPASSES, type StreamJudge } from "./stream-judge.ts";
+import { power } from "./table-geometry.ts";
 import type { Translator } from "./translator.ts";
 
 /** What judges ATS traffic. */
@@ -212,6 +213,6 @@ export class AtsRequests {
   }
 
   #beyondOutput(page: number): boolean {
-    return page >= 2 ** (this.#id.oas - 12);
+    return page >= power(this.#id.oas - 12);
   }
 }

@@ -8,10 +8,14 @@ import type { ConfigCache } from "./config-cache.ts";
 import { ContextEntry } from "./context-entry.ts";
 import type { Control } from "./control.ts";
 import type { FaultSite } from "./fault-site.ts";
-import { aligned } from "./level1-entry.ts";
 import type { Stage2 } from "./stage2.ts";
 import { StreamEntry } from "./stream-entry.ts";
+import { alignDown, power, shiftDown } from "./table-geometry.ts";
 
+/** log2 of sizes in bytes. */
+const STE_LOG2 = 6;
+const CD_LOG2 = 6;
+const L1_DESCRIPTOR_LOG2 = 3;
 /** log2 of the context descriptors in a leaf of a two-level table. */
 const LEAF_BITS_4K = 6;
 const LEAF_BITS_64K = 10;
@@ -67,7 +71,7 @@ export class ConfigLookup {
     }
     const { log2Size, twoLevels } = this.#control.streamTable;
     const bits = Math.min(log2Size, this.#id.streamIdBits);
-    if (sid >= 2 ** bits) {
+    if (sid >= power(bits)) {
       this.#site.address = 0;
       return EVENT.C_BAD_STREAMID;
     }
@@ -77,7 +81,7 @@ export class ConfigLookup {
         return failure;
       }
     } else {
-      this.#address = aligned(this.#control.streamTableAddress, STE_BYTES * 2 ** bits) + STE_BYTES * sid;
+      this.#address = alignDown(this.#control.streamTableAddress, STE_LOG2 + bits) + STE_BYTES * sid;
     }
     return this.#fetchStream(sid);
   }
@@ -91,7 +95,7 @@ export class ConfigLookup {
       return 0;
     }
     if (stream.s1Fmt === S1_FMT.linear) {
-      this.#address = aligned(stream.contextTable, CD_BYTES * 2 ** stream.s1CdMax) + CD_BYTES * ssid;
+      this.#address = alignDown(stream.contextTable, CD_LOG2 + stream.s1CdMax) + CD_BYTES * ssid;
     } else {
       const failure = this.#locateContext(stream, ssid);
       if (failure !== 0) {
@@ -103,11 +107,11 @@ export class ConfigLookup {
 
   #locateTwoLevels(sid: number, bits: number): number {
     const { split } = this.#control.streamTable;
-    const index = Math.floor(sid / 2 ** split);
+    const index = shiftDown(sid, split);
     let entry = this.#configs.level1(index);
     if (entry === undefined) {
-      const bytes = Math.max(STE_BYTES, L1_DESCRIPTOR_BYTES * 2 ** Math.max(0, bits - split));
-      const address = aligned(this.#control.streamTableAddress, bytes) + L1_DESCRIPTOR_BYTES * index;
+      const log2Bytes = Math.max(STE_LOG2, L1_DESCRIPTOR_LOG2 + bits - split);
+      const address = alignDown(this.#control.streamTableAddress, log2Bytes) + L1_DESCRIPTOR_BYTES * index;
       this.#site.address = address;
       if (!this.#memory.load64(address)) {
         return EVENT.F_STE_FETCH;
@@ -115,7 +119,7 @@ export class ConfigLookup {
       entry = this.#configs.newLevel1(index);
       entry.setStreams(address, this.#memory.lo, this.#memory.hi, split);
     }
-    const below = sid % 2 ** split;
+    const below = sid - index * power(split);
     if (below >= entry.count) {
       this.#site.address = entry.address;
       return EVENT.C_BAD_STREAMID;
@@ -142,8 +146,8 @@ export class ConfigLookup {
     const index = ssid >>> bits;
     let entry = this.#configs.contextLevel1(index);
     if (entry === undefined) {
-      const bytes = Math.max(CD_BYTES, L1_DESCRIPTOR_BYTES * 2 ** Math.max(0, stream.s1CdMax - bits));
-      this.#address = aligned(stream.contextTable, bytes) + L1_DESCRIPTOR_BYTES * index;
+      const log2Bytes = Math.max(CD_LOG2, L1_DESCRIPTOR_LOG2 + stream.s1CdMax - bits);
+      this.#address = alignDown(stream.contextTable, log2Bytes) + L1_DESCRIPTOR_BYTES * index;
       const failure = this.#throughStage2(stream);
       if (failure !== 0) {
         return failure;
@@ -154,11 +158,11 @@ export class ConfigLookup {
       entry = this.#configs.newContextLevel1(index);
       entry.setContexts(this.#address, this.#memory.lo, this.#memory.hi, bits);
     }
-    if (entry.count === 0 || entry.pointer >= 2 ** this.#id.oas) {
+    if (entry.count === 0 || entry.pointer >= power(this.#id.oas)) {
       this.#site.address = entry.address;
       return EVENT.C_BAD_SUBSTREAMID;
     }
-    this.#address = entry.pointer + CD_BYTES * (ssid % 2 ** bits);
+    this.#address = entry.pointer + CD_BYTES * (ssid & (power(bits) - 1));
     return 0;
   }
 

@@ -3,7 +3,7 @@ import { addressBits } from "../layout/address-size.ts";
 import { HTTU, type Identification } from "../layout/id-registers.ts";
 import { judgeContext } from "./context-rules.ts";
 import type { StreamEntry } from "./stream-entry.ts";
-import { granuleOf, inverseTg0, inverseTg1, levelShift, stage1StartLevel } from "./table-geometry.ts";
+import { alignDown, granuleOf, inverseTg0, inverseTg1, levelShift, stage1StartLevel } from "./table-geometry.ts";
 
 /** 64-bit words that the SMMU looks at. */
 const WORDS_READ = 4;
@@ -43,8 +43,8 @@ export class TableRange {
       return;
     }
     this.startLevel = stage1StartLevel(this.granule, this.tSz);
-    const bytes = Math.max(64, 8 * 2 ** (64 - this.tSz - levelShift(this.granule, this.startLevel)));
-    this.table = this.ttb - (this.ttb % bytes);
+    const log2Bytes = 3 + 64 - this.tSz - levelShift(this.granule, this.startLevel);
+    this.table = alignDown(this.ttb, Math.max(6, log2Bytes));
   }
 }
 

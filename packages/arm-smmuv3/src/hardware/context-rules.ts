@@ -1,7 +1,7 @@
 import { HTTU, type Identification, STALL_MODEL, TT_ENDIAN } from "../layout/id-registers.ts";
 import type { ContextEntry, TableRange } from "./context-entry.ts";
 import type { StreamEntry } from "./stream-entry.ts";
-import { granuleSupported } from "./table-geometry.ts";
+import { granuleSupported, power } from "./table-geometry.ts";
 import { WORLD } from "./world.ts";
 
 /** Rules that a context descriptor can break. Source: SMMUv3 §5.4.1. */
@@ -100,5 +100,5 @@ function judgeRange(range: TableRange, entry: ContextEntry, id: Identification):
     return CD_RULE.input;
   }
   const widest = range.large ? 52 : 48;
-  return range.ttb >= 2 ** Math.min(entry.outputBits, widest) ? CD_RULE.table : 0;
+  return range.ttb >= power(Math.min(entry.outputBits, widest)) ? CD_RULE.table : 0;
 }

@@ -108,12 +108,12 @@ export class IoTlb implements Digestible {
     level: number,
     originLog2: number,
   ): void {
-    if ((attributes & NEEDS_UPDATE) !== 0) {
+    const { leaves } = this;
+    if (!leaves.keeps || (attributes & NEEDS_UPDATE) !== 0) {
       return;
     }
     const tag = kind !== UNTAGGED && (attributes & ATTR.global) !== 0 ? GLOBAL + aset : kind;
     const base = alignDown(page, sizeLog2 - PAGE_LOG2);
-    const { leaves } = this;
     let entry = leaves.find(regime, tag * CODES + sizeLog2, base);
     if (entry >= 0) {
       this.#forget(entry);
@@ -153,6 +153,9 @@ export class IoTlb implements Digestible {
     limits: number,
     aset: number,
   ): void {
+    if (!this.tables.keeps) {
+      return;
+    }
     const base = alignDown(page, sizeLog2 - PAGE_LOG2);
     const entry = this.tables.claim(regime, kind * CODES + TABLE + level, base);
     if (entry >= 0) {

@@ -6,6 +6,7 @@ import type { ConfigLookup } from "./config-lookup.ts";
 import type { ContextEntry } from "./context-entry.ts";
 import type { Request } from "./request.ts";
 import type { StreamEntry } from "./stream-entry.ts";
+import { power } from "./table-geometry.ts";
 
 /** The stream aborts without an event (STE.Config = 0xx). */
 export const ABORTS = -1;
@@ -54,7 +55,7 @@ export class StreamJudge {
     const entry = this.streamEntry;
     const substreams = entry.stage1 ? entry.s1CdMax : 0;
     if (pasid !== NO_PASID) {
-      if (substreams === 0 || this.#id.substreamIdBits === 0 || pasid >= 2 ** substreams) {
+      if (substreams === 0 || this.#id.substreamIdBits === 0 || pasid >= power(substreams)) {
         return EVENT.C_BAD_SUBSTREAMID;
       }
       return pasid === 0 && entry.s1Dss === S1_DSS.ssid0 ? EVENT.F_STREAM_DISABLED : 0;

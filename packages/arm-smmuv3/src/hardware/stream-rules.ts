@@ -1,7 +1,7 @@
 import { type Identification, HTTU, STALL_MODEL, TT_ENDIAN } from "../layout/id-registers.ts";
 import { EATS, S1_FMT, STE_CONFIG } from "../layout/stream-table-entry.ts";
 import type { StreamEntry } from "./stream-entry.ts";
-import { granuleSupported, levelShift } from "./table-geometry.ts";
+import { granuleSupported, levelShift, power } from "./table-geometry.ts";
 
 /** Rules that an STE can break. Source: SMMUv3 §5.2.2. */
 export const STE_RULE = {
@@ -90,7 +90,7 @@ function judgeStage1(entry: StreamEntry, id: Identification): number {
   if (entry.s1Fmt !== S1_FMT.linear && !id.twoLevelCd) {
     return STE_RULE.twoLevels;
   }
-  return entry.contextTable >= 2 ** id.oas ? STE_RULE.contextTable : 0;
+  return entry.contextTable >= power(id.oas) ? STE_RULE.contextTable : 0;
 }
 
 /** EATS = 3 without device permission tables counts as 0. */
@@ -139,7 +139,7 @@ function judgeStage2Table(entry: StreamEntry, id: Identification): number {
   if (!startFits(entry, id)) {
     return STE_RULE.stage2Start;
   }
-  return entry.s2Ttb >= 2 ** Math.min(entry.s2OutputBits, widest) ? STE_RULE.stage2Table : 0;
+  return entry.s2Ttb >= power(Math.min(entry.s2OutputBits, widest)) ? STE_RULE.stage2Table : 0;
 }
 
 /** Up to 16 first tables may be concatenated; small output sizes must start lower. Source: Arm ARM D8.2.8. */

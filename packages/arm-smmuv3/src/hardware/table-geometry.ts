@@ -64,7 +64,7 @@ export function contiguousLog2(granule: number, level: number): number {
 const POWERS = Float64Array.from({ length: 64 }, (_, bits) => 2 ** bits);
 const INVERSES = Float64Array.from({ length: 64 }, (_, bits) => 2 ** -bits);
 
-/** 2^bits, without computing it. */
+/** 2^bits, looked up: computing it is many times slower. */
 export function power(bits: number): number {
   return POWERS[bits] ?? 1;
 }

@@ -29,11 +29,14 @@ export class TranslationCache implements Digestible {
   #slots = new Int32Array(FIRST_CAPACITY * 2);
   #clock = 0;
   readonly #retention: Retention;
+  /** Whether anything is ever kept. */
+  readonly keeps: boolean;
   /** Told before an entry goes. */
   readonly #leaving: (entry: number) => void;
 
   constructor(retention: Retention, leaving: (entry: number) => void) {
     this.#retention = retention;
+    this.keeps = retention.capacity > 0;
     this.#leaving = leaving;
   }
 

@@ -10,6 +10,7 @@ import type { Request } from "./request.ts";
 import type { StallEnd, Stalls } from "./stalls.ts";
 import type { StreamEntry } from "./stream-entry.ts";
 import { ABORTS, BYPASSES, type StreamJudge } from "./stream-judge.ts";
+import { power } from "./table-geometry.ts";
 import type { Translator } from "./translator.ts";
 
 /** What judges Untranslated requests. */
@@ -162,7 +163,7 @@ export class UntranslatedRequests {
   }
 
   #beyondOutput(page: number): boolean {
-    return page >= 2 ** (this.#id.oas - 12);
+    return page >= power(this.#id.oas - 12);
   }
 }
 
