@@ -42,6 +42,8 @@ export class PageRequestPort {
       write,
       last,
       prgIndex: groupIndex,
+      privileged: request.privileged === true,
+      execute: request.execute === true,
       page,
     });
     const outcome = this.#parts.queue.write(record);

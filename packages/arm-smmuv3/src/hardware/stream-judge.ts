@@ -52,21 +52,7 @@ export class StreamJudge {
 
   /** Steps 7 and 8: whether the stream takes this PASID. @returns 0, {@link BYPASSES}, or an event */
   substream(pasid: number): number {
-    const entry = this.streamEntry;
-    const substreams = entry.stage1 ? entry.s1CdMax : 0;
-    if (pasid !== NO_PASID) {
-      if (substreams === 0 || this.#id.substreamIdBits === 0 || pasid >= power(substreams)) {
-        return EVENT.C_BAD_SUBSTREAMID;
-      }
-      return pasid === 0 && entry.s1Dss === S1_DSS.ssid0 ? EVENT.F_STREAM_DISABLED : 0;
-    }
-    if (!entry.stage1) {
-      return BYPASSES;
-    }
-    if (substreams === 0 || entry.s1Dss === S1_DSS.ssid0) {
-      return 0;
-    }
-    return entry.s1Dss === S1_DSS.bypass ? BYPASSES : EVENT.F_STREAM_DISABLED;
+    return judgeSubstream(this.streamEntry, this.#id, pasid);
   }
 
   /** Steps 10 to 12: the context descriptor. @returns 0 or an event */
@@ -78,4 +64,28 @@ export class StreamJudge {
     }
     return this.contextEntry.rule === 0 ? 0 : EVENT.C_BAD_CD;
   }
+}
+
+/**
+ * Whether a valid stream takes a PASID.
+ *
+ * Source: SMMUv3 §5.2, §5.3.
+ *
+ * @returns 0: by a context descriptor; {@link BYPASSES}; or an event
+ */
+export function judgeSubstream(entry: StreamEntry, id: Identification, pasid: number): number {
+  const substreams = entry.stage1 ? entry.s1CdMax : 0;
+  if (pasid !== NO_PASID) {
+    if (substreams === 0 || id.substreamIdBits === 0 || pasid >= power(substreams)) {
+      return EVENT.C_BAD_SUBSTREAMID;
+    }
+    return pasid === 0 && entry.s1Dss === S1_DSS.ssid0 ? EVENT.F_STREAM_DISABLED : 0;
+  }
+  if (!entry.stage1) {
+    return BYPASSES;
+  }
+  if (substreams === 0 || entry.s1Dss === S1_DSS.ssid0) {
+    return 0;
+  }
+  return entry.s1Dss === S1_DSS.bypass ? BYPASSES : EVENT.F_STREAM_DISABLED;
 }

@@ -33,6 +33,10 @@ export interface PageRequestFields {
   readonly prgIndex: number;
   /** Address / 4096. */
   readonly page: number;
+  /** Privileged Mode Requested; default no. */
+  readonly privileged?: boolean;
+  /** Execute Requested; default no. */
+  readonly execute?: boolean;
 }
 
 /** Builds a record. */
@@ -43,6 +47,8 @@ export function encodePageRequest(fields: PageRequestFields): Words {
     setField(words, PAGE_REQUEST.ssv, 1);
     setField(words, PAGE_REQUEST.ssid, fields.ssid);
   }
+  setField(words, PAGE_REQUEST.priv, fields.privileged === true ? 1 : 0);
+  setField(words, PAGE_REQUEST.exec, fields.execute === true ? 1 : 0);
   setField(words, PAGE_REQUEST.read, fields.read ? 1 : 0);
   setField(words, PAGE_REQUEST.write, fields.write ? 1 : 0);
   setField(words, PAGE_REQUEST.last, fields.last ? 1 : 0);

@@ -180,8 +180,7 @@ export const smmuBenches: Readonly<Record<string, () => Bench>> = {
   "smmu:walk": () => bench("4-level walk, STE and CD cached", subject(WALKING, false), 4),
   "smmu:cold": () => bench("STE, CD (two-level tables), 4-level walk", subject("none", false), 8),
   "smmu:nested": () => bench("4 × 4 levels, STE and CD cached", subject(WALKING, true), 24),
-  "smmu:nested-cached-tables": () =>
-    bench("4 × 4 levels, tables cached", subject({ translations: "none" }, true), 24),
+  "smmu:nested-cached-tables": () => bench("4 × 4 levels, tables cached", subject({ translations: "none" }, true), 24),
   "smmu:walk-after-tlbi": () => walkAfterTlbi(1),
   "smmu:walk-after-tlbi-tables": () => walkAfterTlbi(0),
 };
