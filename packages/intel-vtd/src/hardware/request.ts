@@ -69,7 +69,7 @@ export class Request {
 }
 
 /** Whether a page is in FEE0_0000 … FEEF_FFFF. */
-export function inInterruptRange(page: number): boolean {
+function inInterruptRange(page: number): boolean {
   return page >= INTERRUPT_FIRST && page <= INTERRUPT_LAST;
 }
 
