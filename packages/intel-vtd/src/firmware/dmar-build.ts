@@ -24,12 +24,15 @@ export interface IntegratedAtc {
 
 /** What {@link buildDmar} tells of. */
 export interface FirmwareOptions {
+  /** Host address width in bits. */
   readonly hostAddressWidth: number;
   /** Physical address of the registers of the unit, which takes all of segment 0. */
   readonly base: number;
   /** Root ports that pass ATS: all, none, or by their paths, such as `00:1c.0`. */
   readonly atsr: "all-ports" | "none" | readonly string[];
+  /** Integrated functions with an ATC. */
   readonly satc: readonly IntegratedAtc[];
+  /** Memory that functions must reach 1:1. */
   readonly rmrr: readonly ReservedMemory[];
 }
 

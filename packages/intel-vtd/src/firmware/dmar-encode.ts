@@ -5,13 +5,17 @@ import { DMAR_HEADER_BYTES, DMAR_TYPE, SCOPE_BYTES } from "./dmar.ts";
 
 /** A structure without what follows from the others: where it is and, when absent, its length. */
 export type NewDmarStructure<S extends DmarStructure = DmarStructure> = S extends DmarStructure
-  ? Omit<S, "offset" | "length"> & { readonly length?: number }
+  ? Omit<S, "offset" | "length"> & {
+      /** Bytes of the structure; absent = as many as its fields need. */
+      readonly length?: number;
+    }
   : never;
 
 /** What {@link encodeDmar} takes. */
 export interface NewDmarTable extends Pick<DmarTable, "hostAddressWidth" | "flags"> {
   /** Header fields; the others are this lab's own. */
   readonly header?: Partial<AcpiHeaderFields>;
+  /** All structures, in their order. */
   readonly structures: readonly NewDmarStructure[];
 }
 

@@ -3,21 +3,33 @@ import { readAcpiTable } from "@iommu-lab/core";
 
 /** Structure types, by name. Source: VT-d 5.10 §8.2. */
 export const DMAR_TYPE: {
+  /** Remapping hardware unit. */
   readonly drhd: 0;
+  /** Reserved memory region. */
   readonly rmrr: 1;
+  /** Root ports that pass ATS. */
   readonly atsr: 2;
+  /** NUMA node of a unit. */
   readonly rhsa: 3;
+  /** Device of the ACPI namespace. */
   readonly andd: 4;
+  /** Integrated devices with an ATC. */
   readonly satc: 5;
+  /** Properties of integrated devices. */
   readonly sidp: 6;
 } = { drhd: 0, rmrr: 1, atsr: 2, rhsa: 3, andd: 4, satc: 5, sidp: 6 };
 
 /** Device scope types, by name. Source: VT-d 5.10 §8.3.1. */
 export const SCOPE_TYPE: {
+  /** A function. */
   readonly endpoint: 1;
+  /** A bridge and what is below it. */
   readonly bridge: 2;
+  /** An I/O APIC. */
   readonly ioapic: 3;
+  /** An HPET that sends messages. */
   readonly hpet: 4;
+  /** A device of the ACPI namespace. */
   readonly namespace: 5;
 } = { endpoint: 1, bridge: 2, ioapic: 3, hpet: 4, namespace: 5 };
 
@@ -47,9 +59,11 @@ export interface DeviceScope {
   readonly type: number;
   /** Properties in an SIDP, else 0. */
   readonly flags: number;
+  /** Bits that mean nothing, kept as they are. */
   readonly reserved: number;
   /** I/O APIC ID, HPET number, or ACPI device number of an ANDD. */
   readonly enumerationId: number;
+  /** Bus of the first hop. */
   readonly startBus: number;
   /** From the start bus down, each hop but the last through a bridge. */
   readonly path: readonly PathHop[];
@@ -65,60 +79,79 @@ export interface DmarStructureBase {
 
 /** A remapping unit. Source: VT-d 5.10 §8.4. */
 export interface Drhd extends DmarStructureBase {
+  /** Which structure it is. */
   readonly kind: "drhd";
   /** Bit 0: {@link INCLUDE_PCI_ALL}. */
   readonly flags: number;
   /** The register set has 2^N pages. */
   readonly size: number;
+  /** PCI segment. */
   readonly segment: number;
   /** Physical address of the registers. */
   readonly base: number;
+  /** The devices it is about. */
   readonly scopes: readonly DeviceScope[];
 }
 
 /** Memory that devices must reach 1:1. Source: VT-d 5.10 §8.5. */
 export interface Rmrr extends DmarStructureBase {
+  /** Which structure it is. */
   readonly kind: "rmrr";
+  /** Bits that mean nothing, kept as they are. */
   readonly reserved: number;
+  /** PCI segment. */
   readonly segment: number;
   /** First byte. */
   readonly base: number;
   /** Last byte. */
   readonly limit: number;
+  /** The devices it is about. */
   readonly scopes: readonly DeviceScope[];
 }
 
 /** Root ports that pass ATS, integrated devices with an ATC, or device properties. Source: VT-d 5.10 §8.6, §8.9, §8.10. */
 export interface ScopeList extends DmarStructureBase {
+  /** Which structure it is. */
   readonly kind: "atsr" | "satc" | "sidp";
   /** ATSR bit 0: {@link ALL_PORTS}; SATC bit 0: {@link ATC_REQUIRED}. */
   readonly flags: number;
+  /** Bits that mean nothing, kept as they are. */
   readonly reserved: number;
+  /** PCI segment. */
   readonly segment: number;
+  /** The devices it is about. */
   readonly scopes: readonly DeviceScope[];
 }
 
 /** The NUMA node of a unit. Source: VT-d 5.10 §8.7. */
 export interface Rhsa extends DmarStructureBase {
+  /** Which structure it is. */
   readonly kind: "rhsa";
+  /** Bits that mean nothing, kept as they are. */
   readonly reserved: number;
   /** Registers of the unit. */
   readonly base: number;
+  /** NUMA node. */
   readonly proximityDomain: number;
 }
 
 /** A device of the ACPI namespace. Source: VT-d 5.10 §8.8. */
 export interface Andd extends DmarStructureBase {
+  /** Which structure it is. */
   readonly kind: "andd";
+  /** Bits that mean nothing, kept as they are. */
   readonly reserved: number;
   /** What device scopes of type 5 name it by. */
   readonly deviceNumber: number;
+  /** Its path in the ACPI namespace. */
   readonly deviceName: string;
 }
 
 /** A structure of a type that is not known: skipped by its length. */
 export interface UnknownStructure extends DmarStructureBase {
+  /** Which structure it is. */
   readonly kind: "unknown";
+  /** The type as it is coded. */
   readonly type: number;
 }
 
@@ -127,11 +160,13 @@ export type DmarStructure = Drhd | Rmrr | ScopeList | Rhsa | Andd | UnknownStruc
 
 /** A DMA remapping table. */
 export interface DmarTable {
+  /** The common header. */
   readonly header: AcpiHeader;
   /** Host address width in bits (the byte in the table is one less). */
   readonly hostAddressWidth: number;
   /** Bit 0 INTR_REMAP, 1 X2APIC_OPT_OUT, 2 DMA_CTRL_PLATFORM_OPT_IN. */
   readonly flags: number;
+  /** All structures, in their order. */
   readonly structures: readonly DmarStructure[];
   /** What was odd, but not fatal. */
   readonly warnings: readonly string[];

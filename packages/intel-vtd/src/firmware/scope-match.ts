@@ -1,11 +1,15 @@
-import type { DeviceScope, DmarTable, Drhd } from "./dmar.ts";
+import type { DeviceScope, DmarTable, Drhd, PathHop } from "./dmar.ts";
 import { ALL_PORTS, ATC_REQUIRED, INCLUDE_PCI_ALL, SCOPE_TYPE } from "./dmar.ts";
 
 /** A PCI function as device scopes know it. */
 export interface ScopedDevice {
+  /** PCI segment. */
   readonly segment: number;
   /** The function and all bridges above it, from the root bus down. */
-  readonly path: readonly { readonly bus: number; readonly device: number; readonly function: number }[];
+  readonly path: readonly ({
+    /** Bus number. */
+    readonly bus: number;
+  } & PathHop)[];
   /** Header type 1. */
   readonly isBridge: boolean;
   /** Class code: base class 23:16, subclass 15:8. */
@@ -104,7 +108,10 @@ function takesAll({ flags }: Drhd): boolean {
 /** What the table says of ATS for a function: its SATC entry, or the root port above it. */
 export interface AtsStatement {
   /** An SATC names it: it may use ATS; `required` = it needs its ATC. */
-  readonly satc?: { readonly required: boolean };
+  readonly satc?: {
+    /** ATC_REQUIRED. */
+    readonly required: boolean;
+  };
   /** An ATSR names its root port, or all ports. */
   readonly rootPort: boolean;
 }

@@ -5,7 +5,17 @@ import type { Digest } from "@iommu-lab/core";
  * a reset, so a forgotten invalidation shows), nothing (`none`), the last used ones (`lru`, a capacity), or any of them
  * for any time (`random`, a seed). What a request may reach is legal under all.
  */
-export type CachePolicy = "keep-all" | "none" | { readonly lru: number } | { readonly random: number };
+export type CachePolicy =
+  | "keep-all"
+  | "none"
+  | {
+      /** The most entries kept. */
+      readonly lru: number;
+    }
+  | {
+      /** The seed. */
+      readonly random: number;
+    };
 
 /** The policy of each cache of a unit. */
 export interface CachePolicies {
