@@ -13,6 +13,8 @@ interface Vector {
   readonly expected_gpa: string;
   readonly iommu_testdev: { readonly result: string };
   readonly fault: { readonly events: readonly { readonly event: readonly string[] }[] };
+  /** A second endpoint: it reads 8 bytes of the page after, then writes 8 bytes of the page, 4 bytes at a time. */
+  readonly edu_fault: { readonly events: readonly { readonly event: readonly string[] }[] };
 }
 
 interface Recording {
@@ -43,6 +45,24 @@ const PLACES: Readonly<Record<string, number>> = {
   l3: 0x40233000,
 };
 const RECORDED_SID = 0x98;
+const SECOND_SID = 0x88;
+const WRITE = 4;
+
+function trim(words: readonly string[]): readonly string[] {
+  return words.slice(0, words.findLastIndex((word) => !/^0x0+$/.test(word)) + 1);
+}
+
+/** An SMMU of the recording's kind with the vector's tables, for one stream. */
+function machineOf(recorded: Recording, vector: Vector, sid: number): Machine {
+  const [idr0 = 0, idr1 = 0, , idr3 = 0, , idr5 = 0] = recorded.idr.map(Number);
+  const machine = new Machine({ id: { idr0, idr1, idr3, idr5 } });
+  machine.enable();
+  for (const [table, words] of Object.entries(vector.tables)) {
+    const at = table === "ste" ? STREAMS + sid * 64 : (PLACES[table] ?? 0) + indexOf(table, BigInt(vector.iova));
+    machine.store(at, wordsOf(words.length, ...words));
+  }
+  return machine;
+}
 
 function indexOf(table: string, iova: bigint): number {
   const level = table.startsWith("l") ? Number(table.slice(1)) : 3;
@@ -55,24 +75,35 @@ describe("table vectors recorded on an emulator", () => {
     expect(found?.vectors.length).toBeGreaterThan(0);
   });
   test.each(found?.vectors ?? [])("$name", (vector) => {
-    const [idr0 = 0, idr1 = 0, , idr3 = 0, , idr5 = 0] = (found?.idr ?? []).map(Number);
+    const machine = machineOf(found ?? { idr: [], vectors: [] }, vector, RECORDED_SID);
     const iova = BigInt(vector.iova);
-    const machine = new Machine({ id: { idr0, idr1, idr3, idr5 } });
-    machine.enable();
-    for (const [table, words] of Object.entries(vector.tables)) {
-      const at = table === "ste" ? STREAMS + RECORDED_SID * 64 : (PLACES[table] ?? 0) + indexOf(table, iova);
-      machine.store(at, wordsOf(words.length, ...words));
-    }
     const offset = Number(iova & 0xfffn);
-    const result = machine.smmu.translate(RECORDED_SID, NO_PASID, Number(iova >> 12n), offset, 4);
-    const trim = (words: readonly string[]): readonly string[] =>
-      words.slice(0, words.findLastIndex((word) => !/^0x0+$/.test(word)) + 1);
+    const result = machine.smmu.translate(RECORDED_SID, NO_PASID, Number(iova >> 12n), offset, WRITE);
     const recorded = vector.fault.events.map(({ event }) => trim(event));
     const departure = departures[vector.name];
     expect(machine.takeEvents()).toEqual(departure === undefined ? recorded : [departure]);
     expect(result.status === "success").toBe(vector.iommu_testdev.result === "ok");
     if (result.status === "success") {
       expect(result.page).toBe(Number(BigInt(vector.expected_gpa) >> 12n));
+    }
+  });
+
+  test.each(found?.vectors ?? [])("$name, a second endpoint", (vector) => {
+    const machine = machineOf(found ?? { idr: [], vectors: [] }, vector, SECOND_SID);
+    const page = Number(BigInt(vector.iova) >> 12n);
+    for (const [at, flags] of [
+      [page + 1, 0],
+      [page, WRITE],
+    ] as const) {
+      for (const offset of [0, 4]) {
+        machine.smmu.translate(SECOND_SID, NO_PASID, at, offset, flags);
+      }
+    }
+    const events = machine.takeEvents();
+    if (departures[vector.name] === undefined) {
+      expect(events).toEqual(vector.edu_fault.events.map(({ event }) => trim(event)));
+    } else {
+      expect(events.map(([w0]) => w0)).toEqual(Array.from({ length: 4 }, () => "0x0000008800000010"));
     }
   });
 });

@@ -84,6 +84,8 @@ export interface MachineOptions {
   readonly id?: Partial<IdRegisters>;
   readonly caches?: CachePolicy | CachePolicies;
   readonly atcTimeout?: number;
+  /** Told when a stalled transaction goes on. */
+  readonly resumed?: (tag: number, answer: TranslateResult) => void;
 }
 
 /** An SMMU with tables at fixed places, driven through its registers. */
@@ -115,6 +117,7 @@ export class Machine {
         trace: this.trace,
         root: this.root,
         interrupts: this.interrupts,
+        ...(options.resumed === undefined ? {} : { resumed: options.resumed }),
       },
     );
     for (const engine of this.smmu.engines) {
