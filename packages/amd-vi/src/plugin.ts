@@ -18,6 +18,7 @@ import { parseCommandLine } from "./driver/command-line.ts";
 import { AmdIommuDriver } from "./driver/driver.ts";
 import { EventThread } from "./driver/event-thread.ts";
 import { initUnits } from "./driver/init.ts";
+import type { CommandFilter } from "./driver/invalidation-site.ts";
 import { DriverState } from "./driver/state.ts";
 import { amdVersions } from "./driver/version.ts";
 import type { DeviceAlias, DeviceRange, DeviceSetting, FirmwareDescription, UnityMap } from "./firmware/description.ts";
@@ -126,7 +127,17 @@ function plan(options: AmdViOptions, index: number): UnitPlan {
  * ```
  */
 export function amdvi(options: AmdViOptions = {}, ...more: readonly AmdViOptions[]): Plugin {
-  const plans = [options, ...more].map((one, index) => plan(one, index));
+  return amdviFiltered([options, ...more]);
+}
+
+/**
+ * {@link amdvi} whose driver sends only part of its invalidations.
+ *
+ * @param units one for each unit
+ * @param filter which invalidations are queued; absent = all
+ */
+export function amdviFiltered(units: readonly AmdViOptions[], filter?: CommandFilter): Plugin {
+  const plans = units.map((one, index) => plan(one, index));
   return {
     name: "amd-vi",
     register(host) {
@@ -158,7 +169,7 @@ export function amdvi(options: AmdViOptions = {}, ...more: readonly AmdViOptions
           }
         },
       });
-      host.add(BOOT, { name: "amd-iommu", order: 300, run: () => boot(host, plans) });
+      host.add(BOOT, { name: "amd-iommu", order: 300, run: () => boot(host, plans, filter) });
     },
   };
 }
@@ -249,7 +260,7 @@ function readFirmware(host: PlatformHost, plans: readonly UnitPlan[]): FirmwareD
   return view.refusal === "" ? view : undefined;
 }
 
-function* boot(host: PlatformHost, plans: readonly UnitPlan[]): Op<void> {
+function* boot(host: PlatformHost, plans: readonly UnitPlan[], filter: CommandFilter | undefined): Op<void> {
   const kernel = host.get(KERNEL);
   const version = strategyOf(kernel, amdVersions, "amd-vi");
   const commandLine = parseCommandLine(kernel);
@@ -264,7 +275,7 @@ function* boot(host: PlatformHost, plans: readonly UnitPlan[]): Op<void> {
     );
   }
   const state = new DriverState({
-    ports: { memory: host.get(MEMORY), mmio: host.get(MMIO), trace: host.get(TRACE) },
+    ports: { memory: host.get(MEMORY), mmio: host.get(MMIO), trace: host.get(TRACE), filter },
     core: host.get(IOMMU_CORE),
     version,
     commandLine,

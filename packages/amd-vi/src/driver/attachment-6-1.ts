@@ -41,7 +41,7 @@ function* attachDevice61(state: DriverState, device: DeviceData, domain: Protect
     domain.devices.unshift(device);
     domain.attachUnit(device.unit);
     yield* writeDteEntry(state, device, domain);
-    yield* flushDomain(domain, state.npCache);
+    yield* flushDomain("attach-6.1", domain, state.npCache);
   });
 }
 
@@ -60,7 +60,7 @@ export function* detachDevice61(state: DriverState, device: DeviceData): Op<void
     device.domain = undefined;
     domain.devices.splice(domain.devices.indexOf(device), 1);
     yield* clearDteEntry(state, device);
-    yield* flushDomain(domain, state.npCache);
+    yield* flushDomain("detach-6.1", domain, state.npCache);
     domain.detachUnit(device.unit);
     yield* disableAts(device);
   });

@@ -198,7 +198,7 @@ export function detachDevice(state: DriverState, device: DeviceData): Op<void> {
     yield* disableCapabilities(device);
     yield* clearDteAndWait(state, device);
     yield domain.lock.exclusive;
-    yield* flushDomain(domain, state.npCache);
+    yield* flushDomain("detach", domain, state.npCache);
     domain.devices.splice(domain.devices.indexOf(device), 1);
     domain.lock.release();
     if (domain.svaCapable) {

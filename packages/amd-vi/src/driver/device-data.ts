@@ -29,6 +29,8 @@ export class DeviceData {
   /** `dev_data->dte_lock`. */
   readonly dteLock: Lock;
   readonly gcr3: Gcr3Info = new Gcr3Info();
+  /** The requester ID that firmware says its requests carry; its own when firmware says nothing. */
+  alias: Rid;
   /** The function; undefined for a requester ID that is only an alias. */
   dev: PciDev | undefined;
   /** The domain it is bound to; BLOCKED counts as none. */
@@ -56,6 +58,7 @@ export class DeviceData {
 
   constructor(rid: Rid, unit: AmdUnit) {
     this.rid = rid;
+    this.alias = rid;
     this.unit = unit;
     this.mutex = new Lock(`dev_data ${formatRid(rid)} mutex`);
     this.dteLock = new Lock(`dev_data ${formatRid(rid)} dte_lock`);

@@ -8,6 +8,7 @@ import { ALL_PAGES } from "../layout/page-range.ts";
 import type { DeviceData } from "./device-data.ts";
 import type { FirmwareDescription } from "../firmware/description.ts";
 import { applySetting } from "./firmware.ts";
+import type { InvalidationSite } from "./invalidation-site.ts";
 import type { AmdUnit, DriverPorts } from "./unit.ts";
 
 const HALF = DTE_BYTES / 2;
@@ -34,7 +35,7 @@ export class DeviceTable {
   /**
    * Allocates the table. Source: Linux 7.2 `alloc_pci_segment()`.
    *
-   * @param plainCopies aliases get a copy of the words (before 7.2)
+   * @param plainCopies aliases get a copy of the words (6.1)
    */
   constructor(firmware: FirmwareDescription, ports: DriverPorts, find: FindDeviceData, plainCopies: boolean) {
     const needed = (firmware.lastDeviceId + 1) * DTE_BYTES;
@@ -130,7 +131,7 @@ export class DeviceTable {
 
   /** Writes an entry and makes the unit read it. Source: Linux 7.2 `amd_iommu_update_dte()`. */
   *update(device: DeviceData, words: Words): Op<void> {
-    yield* this.#update256(device, words);
+    yield* this.#update256(device, words, "update-dte256:devtab");
     yield* this.cloneAliases(device);
     yield* this.flush(device);
     yield* device.unit.completionWait();
@@ -155,12 +156,13 @@ export class DeviceTable {
   }
 
   /**
-   * Gives the other requester IDs of a function's DMA the same entry.
+   * Gives the other requester IDs of a function's DMA the same entry: first the one that firmware knows, which may be on
+   * another bus, then those of the PCI core.
    *
-   * Source: Linux 7.2 `clone_aliases()`, `clone_alias()`; before, a plain copy.
+   * Source: Linux 7.2 `clone_aliases()`, `clone_alias()`; 6.1 copies plainly.
    */
   *cloneAliases(device: DeviceData): Op<void> {
-    for (const { rid } of pciForEachDmaAlias(device.function)) {
+    for (const rid of [device.alias, ...pciForEachDmaAlias(device.function).map((one) => one.rid)]) {
       if (rid !== device.rid && this.#plainCopies) {
         const words = this.read(device.rid);
         for (let quadword = 0; quadword < DTE_BYTES / 8; quadword += 1) {
@@ -168,63 +170,68 @@ export class DeviceTable {
           this.#storeWord(this.#find(device.unit, rid), quadword, words);
         }
       } else if (rid !== device.rid) {
-        yield* this.#update256(this.#find(device.unit, rid), this.read(device.rid));
+        const words = this.read(device.rid);
+        yield* this.#update256(this.#find(device.unit, rid), words, "update-dte256-alias:devtab");
       }
     }
   }
 
   /**
-   * Queues INVALIDATE_DEVTAB_ENTRY for all requester IDs of a function, and for its ATC when ATS is on; waits for nothing.
+   * Queues INVALIDATE_DEVTAB_ENTRY for all requester IDs of a function, for the one that firmware knows once more, and for
+   * its ATC when ATS is on; waits for nothing.
    *
    * Source: Linux 7.2 `device_flush_dte()`.
    */
   *flush(device: DeviceData): Op<void> {
     const { unit } = device;
-    for (const { rid } of pciForEachDmaAlias(device.function)) {
-      if (!(yield* unit.queue(invalidateDevtabEntry(rid)))) {
+    const { alias } = device;
+    const others = alias === device.rid ? [] : [alias];
+    for (const rid of [...pciForEachDmaAlias(device.function).map((one) => one.rid), ...others]) {
+      const site = rid === device.rid ? "device-flush-dte:devtab" : "device-flush-dte-alias:devtab";
+      if (!(yield* unit.queue(site, invalidateDevtabEntry(rid)))) {
         return;
       }
     }
     if (device.atsEnabled) {
-      yield* unit.queue(invalidateIotlbPages(iotlbOf(device), 0, ALL_PAGES));
+      yield* unit.queue("device-flush-dte:iotlb", invalidateIotlbPages(iotlbOf(device), 0, ALL_PAGES));
     }
   }
 
   /** Invalidates a domain ID that an entry had before. Source: Linux 7.2 `amd_iommu_flush_tlb_domid()`. */
   *flushDomainId(unit: AmdUnit, domainId: number): Op<void> {
-    yield* unit.queue(invalidateIommuPages({ domainId }, 0, ALL_PAGES, true));
+    yield* unit.queue("old-domain:pages", invalidateIommuPages({ domainId }, 0, ALL_PAGES, true));
     yield* unit.completionWait();
   }
 
   /**
    * Source: Linux 7.2 `update_dte256()`. Interrupt fields stay as they are in memory.
    */
-  *#update256(device: DeviceData, words: Words): Op<void> {
+  *#update256(device: DeviceData, words: Words, site: InvalidationSite): Op<void> {
     yield device.dteLock.exclusive;
     const now = decodeDte(this.read(device.rid));
     const next = decodeDte(words);
     if (!now.valid || (next.valid && !now.guestValid)) {
       yield* this.#storeUpper(device, words);
       yield* this.#storeLower(device, words);
-      yield* this.#flushSync(device);
+      yield* this.#flushSync(device, site);
     } else if (!next.valid || !next.guestValid) {
       yield* this.#storeLower(device, words);
       yield* this.#storeUpper(device, words);
-      yield* this.#flushSync(device);
+      yield* this.#flushSync(device, site);
     } else if (now.guestPagingMode === next.guestPagingMode) {
       yield* this.#storeLower(device, words);
     } else {
       yield* this.#storeLower(device, new Uint32Array(DTE_BYTES / 4));
-      yield* this.#flushSync(device);
+      yield* this.#flushSync(device, site);
       yield* this.#storeUpper(device, words);
       yield* this.#storeLower(device, words);
-      yield* this.#flushSync(device);
+      yield* this.#flushSync(device, site);
     }
     device.dteLock.release();
   }
 
-  *#flushSync(device: DeviceData): Op<void> {
-    if (yield* device.unit.queue(invalidateDevtabEntry(device.rid))) {
+  *#flushSync(device: DeviceData, site: InvalidationSite): Op<void> {
+    if (yield* device.unit.queue(site, invalidateDevtabEntry(device.rid))) {
       yield* device.unit.completionWait();
     }
   }

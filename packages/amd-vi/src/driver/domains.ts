@@ -4,8 +4,8 @@ import { amdV1 } from "../layout/host-page-table.ts";
 import { attachDomain61 } from "./attachment-6-1.ts";
 import { attachDomain, blockDevice } from "./attachment.ts";
 import type { DeviceData } from "./device-data.ts";
-import { flushDomain, flushDomainPages } from "./invalidation.ts";
-import { removePasid, setPasid } from "./pasid-attachment.ts";
+import { flushDomain, flushDomainPages, flushPasidPages } from "./invalidation.ts";
+import { clearPasid, removePasid, setPasid } from "./pasid-attachment.ts";
 import type { TableMode } from "./protection-domain.ts";
 import { ProtectionDomain } from "./protection-domain.ts";
 import type { DriverState } from "./state.ts";
@@ -99,7 +99,7 @@ export class PagingDomain extends ProtectionDomain implements Domain {
     this.#table.map(page, target, count, prot);
     this.#trace("map", page, count);
     if (this.#state.npCache) {
-      yield* withLock(this.lock, () => flushDomainPages(this, page, count, true, true));
+      yield* withLock(this.lock, () => flushDomainPages("map", this, page, count, true, true));
     }
   }
 
@@ -109,14 +109,17 @@ export class PagingDomain extends ProtectionDomain implements Domain {
     const removed = this.#table.unmap(page, count);
     this.#trace("unmap", page, count);
     if (removed > 0) {
-      yield* withLock(this.lock, () => flushDomainPages(this, page, count, false, this.#state.npCache));
+      const { npCache, version } = this.#state;
+      yield* withLock(this.lock, () =>
+        flushDomainPages("unmap", this, page, count, version.unmapFlushesDirectories, npCache),
+      );
     }
     return removed;
   }
 
   /** Invalidates everything of the domain. Source: Linux 6.12 `amd_iommu_flush_iotlb_all()`. */
   flushAll(): Op<void> {
-    return withLock(this.lock, () => flushDomain(this, this.#state.npCache));
+    return withLock(this.lock, () => flushDomain("flush-all", this, this.#state.npCache));
   }
 
   /** The host page a page is mapped to. */
@@ -161,6 +164,27 @@ export class SvaDomain extends ProtectionDomain implements Domain {
   /** Gives the PASID the process's page table. @throws KernelError EOPNOTSUPP, EINVAL, ENOMEM */
   setPasid(device: Device, pasid: Pasid, old: Domain | undefined): Op<void> {
     return setPasid(this.#state, this.#state.dataOf(device), this, pasid, this.#root, old);
+  }
+
+  /** The process unmapped pages. Source: Linux 7.2 `sva_arch_invalidate_secondary_tlbs()`. */
+  unmapped(page: number, count: number): Op<void> {
+    const { lock, pasids } = this;
+    return withLock(lock, function* () {
+      for (const { device, pasid } of pasids) {
+        yield* flushPasidPages("mm-unmap", device, pasid, page, count);
+      }
+    });
+  }
+
+  /** The process ends: its PASIDs leave the GCR3 tables before the core takes them away. Source: Linux 7.2 `sva_mn_release()`. */
+  processEnds(): Op<void> {
+    const { lock, pasids } = this;
+    const state = this.#state;
+    return withLock(lock, function* () {
+      for (const { device, pasid } of pasids.splice(0)) {
+        yield* clearPasid(state, device, pasid);
+      }
+    });
   }
 
   /** Gives its domain ID back. */

@@ -98,7 +98,8 @@ export function* updateGcr3(owner: Gcr3Owner, device: DeviceData, pasid: number,
   }
   yield preempt;
   store(owner, device, pasid, slot, root);
-  yield* flushPasid(device, pasid);
+  const change = root === undefined ? "clear" : "set";
+  yield* flushPasid(pasid === 0 ? `gcr3-rid-${change}` : `gcr3-${change}`, device, pasid);
 }
 
 function refuseNull(device: DeviceData, pasid: number): never {

@@ -103,7 +103,7 @@ export function* initUnits(state: DriverState, makeDriver: () => AmdIommuDriver)
     yield* state.deviceTable.setInAll(0, 3, "all entries: V, TV besides what they have; those unused block DMA");
   }
   for (const unit of units) {
-    yield* flushAllCaches(state, unit);
+    yield* flushAllCaches("boot-late", state, unit);
   }
   for (const unit of units) {
     yield* enableInterrupts(state, unit);
@@ -191,7 +191,7 @@ function* earlyEnable(state: DriverState, unit: AmdUnit): Op<void> {
     yield* unit.setFeature(CONTROL_BIT.NumIntRemapMode, 1, 2);
   }
   yield* unit.enable(CONTROL_BIT.IommuEn);
-  yield* flushAllCaches(state, unit);
+  yield* flushAllCaches("boot-early", state, unit);
 }
 
 /** Source: Linux 7.2 `iommu_enable_command_buffer()`, `amd_iommu_reset_cmd_buffer()`. */
@@ -216,23 +216,23 @@ function* enableGuestTranslation(state: DriverState, unit: AmdUnit): Op<void> {
 }
 
 /** Source: Linux 7.2 `amd_iommu_flush_all_caches()`. */
-function* flushAllCaches(state: DriverState, unit: AmdUnit): Op<void> {
+function* flushAllCaches(when: "boot-early" | "boot-late", state: DriverState, unit: AmdUnit): Op<void> {
   if (state.features.invalidateAll) {
-    yield* unit.queue(invalidateIommuAll());
+    yield* unit.queue(`${when}:all`, invalidateIommuAll());
     yield* unit.completionWait();
     return;
   }
   const last = state.deviceTable.entries;
   for (let rid = 0; rid < last; rid += 1) {
-    yield* unit.queue(invalidateDevtabEntry(rid));
+    yield* unit.queue(`${when}:devtab`, invalidateDevtabEntry(rid));
   }
   yield* unit.completionWait();
   for (let rid = 0; rid < last; rid += 1) {
-    yield* unit.queue(invalidateInterruptTable(rid));
+    yield* unit.queue(`${when}:interrupts`, invalidateInterruptTable(rid));
   }
   yield* unit.completionWait();
   for (let domainId = 0; domainId < last; domainId += 1) {
-    yield* unit.queue(invalidateIommuPages({ domainId }, 0, ALL_PAGES, true));
+    yield* unit.queue(`${when}:pages`, invalidateIommuPages({ domainId }, 0, ALL_PAGES, true));
   }
   yield* unit.completionWait();
 }

@@ -3,6 +3,7 @@ import { invalidateIommuPages, invalidateIotlbPages } from "../layout/command.ts
 import { ALL_PAGES } from "../layout/page-range.ts";
 import type { DeviceData } from "./device-data.ts";
 import { iotlbOf } from "./device-table.ts";
+import type { DomainReason, PasidReason } from "./invalidation-site.ts";
 import type { ProtectionDomain } from "./protection-domain.ts";
 
 /**
@@ -16,6 +17,7 @@ import type { ProtectionDomain } from "./protection-domain.ts";
  * @param directories PDE: cached page-directory entries go as well
  */
 export function* flushDomainPages(
+  reason: DomainReason,
   domain: ProtectionDomain,
   page: number,
   count: number,
@@ -23,11 +25,11 @@ export function* flushDomainPages(
   npCache: boolean,
 ): Op<void> {
   if (!npCache || count === ALL_PAGES) {
-    yield* flushRange(domain, page, count, directories);
+    yield* flushRange(reason, domain, page, count, directories);
   } else {
     for (let at = page; at < page + count;) {
       const pages = alignedPiece(at, page + count - at);
-      yield* flushRange(domain, at, pages, directories);
+      yield* flushRange(reason, domain, at, pages, directories);
       at += pages;
     }
   }
@@ -37,8 +39,8 @@ export function* flushDomainPages(
 }
 
 /** Source: Linux 7.2 `amd_iommu_domain_flush_all()`. */
-export function flushDomain(domain: ProtectionDomain, npCache: boolean): Op<void> {
-  return flushDomainPages(domain, 0, ALL_PAGES, true, npCache);
+export function flushDomain(reason: DomainReason, domain: ProtectionDomain, npCache: boolean): Op<void> {
+  return flushDomainPages(reason, domain, 0, ALL_PAGES, true, npCache);
 }
 
 /** The largest power of two that is a divisor of `page` and at most `count`. */
@@ -51,34 +53,55 @@ function alignedPiece(page: number, count: number): number {
 }
 
 /** Source: Linux 7.2 `__domain_flush_pages()`. */
-function* flushRange(domain: ProtectionDomain, page: number, count: number, directories: boolean): Op<void> {
+function* flushRange(
+  reason: DomainReason,
+  domain: ProtectionDomain,
+  page: number,
+  count: number,
+  directories: boolean,
+): Op<void> {
   const guest = domain.mode === "v2";
   if (guest) {
     for (const { unit, gcr3 } of domain.devices) {
-      yield* unit.queue(invalidateIommuPages({ domainId: gcr3.domainId, pasid: 0 }, page, count, directories));
+      const command = invalidateIommuPages({ domainId: gcr3.domainId, pasid: 0 }, page, count, directories);
+      yield* unit.queue(`${reason}:pages`, command);
     }
   } else {
     for (const unit of domain.units) {
-      yield* unit.queue(invalidateIommuPages({ domainId: domain.domainId }, page, count, directories));
+      const command = invalidateIommuPages({ domainId: domain.domainId }, page, count, directories);
+      yield* unit.queue(`${reason}:pages`, command);
     }
   }
   for (const device of domain.devices) {
     if (device.atsEnabled) {
-      yield* device.unit.queue(invalidateIotlbPages(guest ? iotlbOf(device, 0) : iotlbOf(device), page, count));
+      const command = invalidateIotlbPages(guest ? iotlbOf(device, 0) : iotlbOf(device), page, count);
+      yield* device.unit.queue(`${reason}:iotlb`, command);
     }
   }
 }
 
 /**
- * Invalidates everything of a PASID of a device: IOTLB, then ATC; then waits.
+ * Invalidates pages of a PASID of a device: IOTLB, then ATC; then waits.
  *
- * Source: Linux 7.2 `amd_iommu_dev_flush_pasid_pages()`, `dev_flush_pasid_all()`.
+ * Source: Linux 7.2 `amd_iommu_dev_flush_pasid_pages()`.
  */
-export function* flushPasid(device: DeviceData, pasid: number): Op<void> {
+export function* flushPasidPages(
+  reason: PasidReason,
+  device: DeviceData,
+  pasid: number,
+  page: number,
+  count: number,
+): Op<void> {
   const { unit, gcr3 } = device;
-  yield* unit.queue(invalidateIommuPages({ domainId: gcr3.domainId, pasid }, 0, ALL_PAGES, true));
+  const command = invalidateIommuPages({ domainId: gcr3.domainId, pasid }, page, count, true);
+  yield* unit.queue(`${reason}:pages`, command);
   if (device.atsEnabled) {
-    yield* unit.queue(invalidateIotlbPages(iotlbOf(device, pasid), 0, ALL_PAGES));
+    yield* unit.queue(`${reason}:iotlb`, invalidateIotlbPages(iotlbOf(device, pasid), page, count));
   }
   yield* unit.completionWait();
+}
+
+/** Invalidates everything of a PASID of a device. Source: Linux 7.2 `dev_flush_pasid_all()`. */
+export function flushPasid(reason: PasidReason, device: DeviceData, pasid: number): Op<void> {
+  return flushPasidPages(reason, device, pasid, 0, ALL_PAGES);
 }

@@ -82,6 +82,13 @@ export function* setPasid(
   yield* followPolicyOn(state, device);
 }
 
+/** Source: Linux 7.2 `amd_iommu_clear_gcr3()`; its caller does not look at the errno. @throws KernelOops when the GCR3 table is gone */
+export function* clearPasid(state: DriverState, device: DeviceData, pasid: Pasid): Op<void> {
+  if ((yield* failureOf(updateGcr3(state, device, pasid, undefined))) === undefined) {
+    device.gcr3.pasidCount -= 1;
+  }
+}
+
 /**
  * Takes a PASID away. What the driver had no chance to clear is left as it is.
  *
@@ -96,9 +103,7 @@ export function* removePasid(state: DriverState, device: DeviceData, domain: Pro
   }
   yield* followPolicyOff(state, device);
   yield* withLock(domain.lock, function* () {
-    if ((yield* failureOf(updateGcr3(state, device, pasid, undefined))) === undefined) {
-      device.gcr3.pasidCount -= 1;
-    }
+    yield* clearPasid(state, device, pasid);
     domain.pasids.splice(
       domain.pasids.findIndex((one) => one.device === device && one.pasid === pasid),
       1,

@@ -41,8 +41,9 @@ function recordFlags(state: DriverState, data: DeviceData, dev: PciDev): void {
 }
 
 /** The alias that firmware knows becomes one of the PCI core's, if it is on the same bus. Source: Linux 7.2 `setup_aliases()`. */
-function setupAlias(state: DriverState, dev: PciDev): void {
+function setupAlias(state: DriverState, data: DeviceData, dev: PciDev): void {
   const alias = state.firmware.aliases.find(({ rid }) => rid === dev.rid)?.alias ?? dev.rid;
+  data.alias = alias;
   const devfn = alias & 0xff;
   if (alias !== dev.rid && alias >>> 8 === dev.rid >>> 8 && !dev.dmaAliases.includes(devfn)) {
     dev.dmaAliases = [...dev.dmaAliases, devfn].toSorted((a, b) => a - b);
@@ -89,7 +90,7 @@ export function* probeDevice(state: DriverState, device: Device): Op<void> {
   const data = state.find(unit, dev.rid);
   data.dev = dev;
   state.setProbed(device, data);
-  setupAlias(state, dev);
+  setupAlias(state, data, dev);
   yield* state.deviceTable.cloneAliases(data);
   recordFlags(state, data, dev);
   if (state.version.sva && state.pasidSupported && data.pasidSupported) {

@@ -73,7 +73,7 @@ export class DriverState implements Gcr3Owner {
       setup.firmware,
       setup.ports,
       (unit, rid) => this.find(unit, rid),
-      setup.version.dte === "patched",
+      setup.version.copiesAliases,
     );
   }
 

@@ -16,6 +16,7 @@ import { COMMAND_BYTES, completionWaitStore } from "../layout/command.ts";
 import { COMMAND_HEAD, COMMAND_TAIL, CONTROL } from "../layout/registers.ts";
 import type { ControlBit } from "../layout/registers.ts";
 import type { UnitDescription } from "../firmware/description.ts";
+import type { CommandFilter, InvalidationSite } from "./invalidation-site.ts";
 
 /** Bytes of the command buffer: 512 commands. */
 export const COMMAND_BUFFER_BYTES = 8192;
@@ -28,6 +29,8 @@ const MARGIN = 0x20;
 
 /** What every part of the driver works with. */
 export interface DriverPorts {
+  /** Which invalidations are queued; absent = all. */
+  readonly filter?: CommandFilter | undefined;
   readonly memory: PhysicalMemory;
   readonly mmio: Mmio;
   readonly trace: Trace;
@@ -107,10 +110,17 @@ export class AmdUnit {
   /**
    * Queues a command. Source: Linux 7.2 `iommu_queue_command()`.
    *
+   * @param site the place that invalidates
    * @returns false when the buffer stayed full for 100 ms (the kernel's -EIO)
    */
-  *queue(words: Words): Op<boolean> {
+  *queue(site: InvalidationSite, words: Words): Op<boolean> {
     yield this.lock.exclusive;
+    const { filter } = this.#ports;
+    if (filter !== undefined && !filter(site, words)) {
+      this.#needSync = true;
+      this.lock.release();
+      return true;
+    }
     const queued = yield* this.#put(words, true);
     this.lock.release();
     return queued;

@@ -7,6 +7,8 @@ export interface AmdVersion {
    * time over what is there, where I and its neighbours stay set for good.
    */
   readonly dte: "built" | "patched";
+  /** Aliases get a plain copy of the entry, with no invalidation of its own. */
+  readonly copiesAliases: boolean;
   /** What a device must have before it may use ATS: all units GT, PPR, GIoSup and EPHSup, or nothing (6.1). */
   readonly atsGate: "gt-ppr" | "none";
   /** One IDENTITY domain for all, or one for each group. */
@@ -19,6 +21,8 @@ export interface AmdVersion {
   readonly prepareAts: boolean;
   /** Domains of users have host (v1) tables whatever the default is. */
   readonly usersGetV1: boolean;
+  /** An unmap invalidates entries of upper tables too, although no table was freed. */
+  readonly unmapFlushesDirectories: boolean;
   /** Processes can be attached to PASIDs. */
   readonly sva: boolean;
 }
@@ -27,12 +31,14 @@ export interface AmdVersion {
 const linux72: AmdVersion = {
   attach: "6.12",
   dte: "built",
+  copiesAliases: false,
   atsGate: "gt-ppr",
   identity: "static",
   blockedDomain: true,
   release: "domain",
   prepareAts: true,
   usersGetV1: false,
+  unmapFlushesDirectories: false,
   sva: true,
 };
 
@@ -40,12 +46,14 @@ const linux72: AmdVersion = {
 const linux612: AmdVersion = {
   attach: "6.12",
   dte: "patched",
+  copiesAliases: false,
   atsGate: "gt-ppr",
   identity: "per-group",
   blockedDomain: true,
   release: "detach",
   prepareAts: true,
   usersGetV1: true,
+  unmapFlushesDirectories: true,
   sva: true,
 };
 
@@ -53,12 +61,14 @@ const linux612: AmdVersion = {
 const linux61: AmdVersion = {
   attach: "6.1",
   dte: "patched",
+  copiesAliases: true,
   atsGate: "none",
   identity: "per-group",
   blockedDomain: false,
   release: "detach",
   prepareAts: false,
   usersGetV1: true,
+  unmapFlushesDirectories: true,
   sva: false,
 };
 

@@ -1,9 +1,11 @@
 import type { AmdViOptions } from "@iommu-lab/amd-vi";
-import { DTE_BYTES, amdvi, decodeDte } from "@iommu-lab/amd-vi";
-import type { Device, Domain, Group, KernelOptions, Op, Platform, TraceEvent } from "@iommu-lab/core";
-import { PROT_READ, PROT_WRITE, Process, Recorder, createPlatform, linux, x86_64 } from "@iommu-lab/core";
-import type { Endpoint, PciBus } from "@iommu-lab/pci";
+import { DTE_BYTES, decodeDte } from "@iommu-lab/amd-vi";
+import type { Device, Domain, Group, KernelOptions, Op, Platform, Plugin, TraceEvent } from "@iommu-lab/core";
+import { Clock, PROT_READ, PROT_WRITE, Process, Recorder, Trace, createPlatform, linux, x86_64 } from "@iommu-lab/core";
+import type { Endpoint, PciBus, TopologyDescription } from "@iommu-lab/pci";
 import { FABRIC, PCI_BUS, endpointConfig, pci, pciTopology } from "@iommu-lab/pci";
+import type { CommandFilter } from "../../src/driver/invalidation-site.ts";
+import { amdviFiltered } from "../../src/plugin.ts";
 
 export const BASE = 0xfd200000;
 export const RW: number = PROT_READ | PROT_WRITE;
@@ -18,6 +20,14 @@ export interface LabOptions extends AmdViOptions {
   readonly kernel?: KernelOptions;
   /** Default `7.2`. */
   readonly version?: string;
+  /** Which invalidations are queued. */
+  readonly filter?: CommandFilter;
+  /** No recorder: events are not built. */
+  readonly quiet?: boolean;
+  /** Instead of the usual machine. */
+  readonly topology?: TopologyDescription;
+  /** Besides pci and AMD-Vi. */
+  readonly plugins?: readonly Plugin[];
 }
 
 /**
@@ -44,9 +54,12 @@ export class Lab {
         endpoint: { rid: (index + 1) << 8, config: bytes },
       })),
     });
-    const { kernel, version = "7.2", ...unit } = options;
-    this.platform = createPlatform({ kernel: linux(version, kernel), plugins: [pci(topology), amdvi(unit)] });
-    this.recorder = new Recorder(this.platform.trace);
+    const { kernel, version = "7.2", filter, quiet = false, topology: other, plugins = [], ...unit } = options;
+    this.platform = createPlatform({
+      kernel: linux(version, kernel),
+      plugins: [pci(other ?? topology), ...plugins, amdviFiltered([unit], filter)],
+    });
+    this.recorder = new Recorder(quiet ? new Trace(new Clock()) : this.platform.trace);
     this.bus = this.platform.host.get(PCI_BUS);
   }
 
