@@ -3,7 +3,15 @@ import { addressBits } from "../layout/address-size.ts";
 import { HTTU, type Identification } from "../layout/id-registers.ts";
 import { judgeContext } from "./context-rules.ts";
 import type { StreamEntry } from "./stream-entry.ts";
-import { alignDown, granuleOf, inverseTg0, inverseTg1, levelShift, stage1StartLevel } from "./table-geometry.ts";
+import {
+  alignDown,
+  firstBlockLevel,
+  granuleOf,
+  inverseTg0,
+  inverseTg1,
+  levelShift,
+  stage1StartLevel,
+} from "./table-geometry.ts";
 
 /** 64-bit words that the SMMU looks at. */
 const WORDS_READ = 4;
@@ -24,6 +32,8 @@ export class TableRange {
   granule = 0;
   /** Level of the first table. */
   startLevel = 0;
+  /** Smallest level with blocks. */
+  firstBlock = 0;
   /** Descriptors hold 52-bit addresses. */
   large = false;
   /** TBIx: bits 63:56 do not count. */
@@ -42,6 +52,7 @@ export class TableRange {
     if (this.granule === 0) {
       return;
     }
+    this.firstBlock = firstBlockLevel(this.granule, this.large);
     this.startLevel = stage1StartLevel(this.granule, this.tSz);
     const log2Bytes = 3 + 64 - this.tSz - levelShift(this.granule, this.startLevel);
     this.table = alignDown(this.ttb, Math.max(6, log2Bytes));

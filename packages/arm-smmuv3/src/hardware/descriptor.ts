@@ -1,4 +1,4 @@
-import { LAST_LEVEL } from "./table-geometry.ts";
+import { LAST_LEVEL, alignDown } from "./table-geometry.ts";
 import { PTE } from "../layout/vmsav8-64.ts";
 
 /** Bit 52 of a descriptor, in its upper half: neighbours continue the mapping. */
@@ -46,6 +46,18 @@ export function outputAddress(lo: number, hi: number, granule: number, large: bo
     return ((hi & 0xffff) + ((lo >>> 12) & 0xf) * 2 ** 16) * 2 ** 32 + low;
   }
   return ((hi & 0x3ffff) + ((lo >>> 8) & 3) * 2 ** 18) * 2 ** 32 + low;
+}
+
+/**
+ * The page that a leaf leads a page to. Address bits below the size of the leaf do not count.
+ *
+ * @param shift log2 of what the leaf maps
+ */
+export function pageIn(address: number, page: number, shift: number): number {
+  if (shift === 12) {
+    return address * 2 ** -12;
+  }
+  return alignDown(address, shift) * 2 ** -12 + (page - alignDown(page, shift - 12));
 }
 
 /** The other byte order of 32 bits. */

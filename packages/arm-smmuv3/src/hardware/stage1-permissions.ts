@@ -3,16 +3,16 @@ import { ATTR } from "./attributes.ts";
 import type { ContextEntry } from "./context-entry.ts";
 import { WORLD } from "./world.ts";
 
-/** What descriptors of tables take away from all below them. Source: Arm ARM D8.4.2. */
+/** Bits 62:59 of a table descriptor, moved to 3:0: what it takes away from all below it. Source: Arm ARM D8.4.2. */
 export const LIMIT = {
-  /** APTable[0]: no unprivileged access. */
-  privilegedOnly: 1,
-  /** APTable[1]: no writes. */
-  readOnly: 2,
   /** PXNTable. */
-  pxn: 4,
+  pxn: 1,
   /** UXNTable, and XNTable where there is one privilege. */
-  uxn: 8,
+  uxn: 2,
+  /** APTable[0]: no unprivileged access. */
+  privilegedOnly: 4,
+  /** APTable[1]: no writes. */
+  readOnly: 8,
 } as const;
 
 /** All of {@link LIMIT}. */
@@ -20,12 +20,7 @@ export const LIMITS = 15;
 
 /** The limits of one table descriptor. @param hi its bits 63:32 */
 export function limitsOf(hi: number): number {
-  return (
-    ((hi & PTE_HIGH.apTableUnprivileged) === 0 ? 0 : LIMIT.privilegedOnly) |
-    ((hi & PTE_HIGH.apTableReadOnly) === 0 ? 0 : LIMIT.readOnly) |
-    ((hi & PTE_HIGH.pxnTable) === 0 ? 0 : LIMIT.pxn) |
-    ((hi & PTE_HIGH.uxnTable) === 0 ? 0 : LIMIT.uxn)
-  );
+  return (hi >>> 27) & LIMITS;
 }
 
 /**

@@ -3,28 +3,30 @@ import { EVENT, EVENT_CLASS } from "../layout/event-record.ts";
 import { PTE, PTE_HIGH } from "../layout/vmsav8-64.ts";
 import { ATTR } from "./attributes.ts";
 import type { ContextEntry, TableRange } from "./context-entry.ts";
-import { IS_LEAF, LEADS_NOWHERE, isContiguous, isShareable, kindOfDescriptor, outputAddress } from "./descriptor.ts";
+import {
+  IS_LEAF,
+  LEADS_NOWHERE,
+  isContiguous,
+  isShareable,
+  kindOfDescriptor,
+  outputAddress,
+  pageIn,
+} from "./descriptor.ts";
 import type { FaultSite } from "./fault-site.ts";
 import { type IoTlb, NO_ASID } from "./io-tlb.ts";
 import { LIMIT, LIMITS, limitsOf, stage1Permissions } from "./stage1-permissions.ts";
 import type { Stage2 } from "./stage2.ts";
 import type { StreamEntry } from "./stream-entry.ts";
 import { TableAccess } from "./table-access.ts";
-import {
-  LAST_LEVEL,
-  alignDown,
-  contiguousLog2,
-  firstBlockLevel,
-  levelShift,
-  power,
-  shiftDown,
-} from "./table-geometry.ts";
+import { LAST_LEVEL, contiguousLog2, indexAbove, levelShift, power, shiftDown } from "./table-geometry.ts";
 import { WORLD } from "./world.ts";
 
 /** VA[55] and the bits below it, in pages. */
 const PAGES_TO_BIT_55 = 2 ** 44;
 const PAGE_LOG2 = 12;
 const WRITE_BACK = 0xc;
+/** The first table has one index for all the bits above it; the input range bounds them. */
+const WHOLE_INDEX = 0x7fffffff;
 
 /** What tags TLB entries of a context: its ASID, where the regime has ASIDs. */
 export function kindOfContext(stream: StreamEntry, context: ContextEntry): number {
@@ -89,24 +91,19 @@ export class Stage1Walk {
       return EVENT.F_TRANSLATION;
     }
     const { granule, startLevel, large } = range;
+    const width = granule - 3;
     const input = range.high ? page - (2 ** 52 - power(52 - range.tSz)) : page;
     let level = this.#cachedLevel(stream, context, range, page);
     let table = this.#entry < 0 ? range.table : (this.#tlb.tables.target[this.#entry] ?? 0);
-    const firstBlock = firstBlockLevel(granule, large);
     let limits = this.#entry < 0 ? 0 : (this.#tlb.tables.attributes[this.#entry] ?? 0) & LIMITS;
-    for (;;) {
-      const shift = levelShift(granule, level);
-      const index = shiftDown(input, shift - PAGE_LOG2);
-      const event = this.#read(
-        stream,
-        context,
-        table + 8 * (level === startLevel ? index : index & (power(granule - 3) - 1)),
-      );
+    let mask = level === startLevel ? WHOLE_INDEX : (1 << width) - 1;
+    for (let shift = levelShift(granule, level); ; shift -= width) {
+      const event = this.#read(stream, context, table + 8 * (indexAbove(input, shift - PAGE_LOG2) & mask));
       if (event !== 0) {
         return event;
       }
       const { lo, hi } = this.#access;
-      const kind = kindOfDescriptor(lo, level, firstBlock);
+      const kind = kindOfDescriptor(lo, level, range.firstBlock);
       if (kind === LEADS_NOWHERE) {
         return EVENT.F_TRANSLATION;
       }
@@ -115,12 +112,15 @@ export class Stage1Walk {
         return EVENT.F_ADDR_SIZE;
       }
       if (kind === IS_LEAF) {
-        return this.#leaf(stream, context, range, page, level, alignDown(address, shift), limits);
+        return this.#leaf(stream, context, range, page, level, address, limits);
       }
       limits |= range.hierarchicalOff ? 0 : limitsOf(hi);
       table = address;
       level += 1;
-      this.#descended(stream, context, page, level, shift, table, limits);
+      mask = (1 << width) - 1;
+      if (this.#tlb.tables.keeps || context.setsTableAccessFlag) {
+        this.#descended(stream, context, page, level, shift, table, limits);
+      }
     }
   }
 
@@ -198,7 +198,7 @@ export class Stage1Walk {
     }
     const shift = levelShift(granule, level);
     this.level = level;
-    this.target = address / 4096 + (page - alignDown(page, shift - PAGE_LOG2));
+    this.target = pageIn(address, page, shift);
     this.sizeLog2 = shift + (isContiguous(hi) ? contiguousLog2(granule, level) : 0);
     const clean =
       (lo & PTE.readOnly) !== 0 && (limits & LIMIT.readOnly) === 0 && context.setsDirty && (hi & PTE_HIGH.dbm) !== 0;

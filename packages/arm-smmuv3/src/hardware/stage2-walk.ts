@@ -3,29 +3,25 @@ import { EVENT } from "../layout/event-record.ts";
 import type { Identification } from "../layout/id-registers.ts";
 import { PTE, PTE_HIGH } from "../layout/vmsav8-64.ts";
 import { ATTR } from "./attributes.ts";
-import { IS_LEAF, LEADS_NOWHERE, isContiguous, isShareable, kindOfDescriptor, outputAddress } from "./descriptor.ts";
+import {
+  IS_LEAF,
+  LEADS_NOWHERE,
+  isContiguous,
+  isShareable,
+  kindOfDescriptor,
+  outputAddress,
+  pageIn,
+} from "./descriptor.ts";
 import { type IoTlb, NO_ASID } from "./io-tlb.ts";
 import { dataAccess, executeOf, memoryType } from "./stage2-permissions.ts";
 import type { StreamEntry } from "./stream-entry.ts";
 import { TableAccess } from "./table-access.ts";
-import {
-  LAST_LEVEL,
-  alignDown,
-  contiguousLog2,
-  firstBlockLevel,
-  levelShift,
-  power,
-  shiftDown,
-} from "./table-geometry.ts";
-import { WORLD } from "./world.ts";
+import { LAST_LEVEL, contiguousLog2, indexAbove, levelShift, power } from "./table-geometry.ts";
 
 const PAGE_LOG2 = 12;
-const VMIDS = 2 ** 16;
 
-/** What tags TLB entries of stage 2. */
-export function stage2Regime(stream: StreamEntry): number {
-  return WORLD.stage2 * VMIDS + stream.vmid;
-}
+/** The first tables have one index for all the bits above them; the input range bounds them. */
+const WHOLE_INDEX = 0x7fffffff;
 
 /**
  * The stage-2 walk of an SMMU, read from its specification. One object per SMMU, reused.
@@ -62,24 +58,22 @@ export class Stage2Walk {
    * @returns 0, or the event: F_TRANSLATION, F_ADDR_SIZE, F_ACCESS, F_WALK_EABT
    */
   walk(stream: StreamEntry, page: number): number {
-    const { s2Granule: granule, s2StartLevel: first } = stream;
+    const { s2Granule: granule, s2StartLevel: first, s2Large: large } = stream;
+    const width = granule - 3;
     this.descriptor = 0;
     if (page >= power(64 - stream.s2T0Sz - PAGE_LOG2)) {
       return EVENT.F_TRANSLATION;
     }
     let level = this.#cachedLevel(stream, page);
-    let table = level > first ? (this.#tlb.tables.target[this.#entry] ?? 0) : firstTable(stream);
-    const large = stream.s2Ds || (granule === 16 && this.#id.oas === 52);
-    const firstBlock = firstBlockLevel(granule, large);
-    for (;;) {
-      const shift = levelShift(granule, level);
-      const index = shiftDown(page, shift - PAGE_LOG2);
-      this.descriptor = table + 8 * (level === first ? index : index & (power(granule - 3) - 1));
+    let table = level > first ? (this.#tlb.tables.target[this.#entry] ?? 0) : stream.s2Table;
+    let mask = level === first ? WHOLE_INDEX : (1 << width) - 1;
+    for (let shift = levelShift(granule, level); ; shift -= width) {
+      this.descriptor = table + 8 * (indexAbove(page, shift - PAGE_LOG2) & mask);
       if (!this.#access.read(this.descriptor, stream.s2BigEndian)) {
         return EVENT.F_WALK_EABT;
       }
       const { lo, hi } = this.#access;
-      const kind = kindOfDescriptor(lo, level, firstBlock);
+      const kind = kindOfDescriptor(lo, level, stream.s2FirstBlock);
       if (kind === LEADS_NOWHERE) {
         return EVENT.F_TRANSLATION;
       }
@@ -88,11 +82,14 @@ export class Stage2Walk {
         return EVENT.F_ADDR_SIZE;
       }
       if (kind === IS_LEAF) {
-        return this.#leaf(stream, page, level, alignDown(address, shift), large);
+        return this.#leaf(stream, page, level, address);
       }
       table = address;
       level += 1;
-      this.#tlb.keepTable(stage2Regime(stream), NO_ASID, page, level, shift, table, 0, 0);
+      mask = (1 << width) - 1;
+      if (this.#tlb.tables.keeps) {
+        this.#tlb.keepTable(stream.s2Regime, NO_ASID, page, level, shift, table, 0, 0);
+      }
     }
   }
 
@@ -104,7 +101,7 @@ export class Stage2Walk {
   #cachedLevel(stream: StreamEntry, page: number): number {
     const { s2Granule: granule, s2StartLevel: first } = stream;
     if (this.#tlb.tables.count > 0) {
-      const regime = stage2Regime(stream);
+      const regime = stream.s2Regime;
       for (let level = LAST_LEVEL; level > first; level -= 1) {
         this.#entry = this.#tlb.lookupTable(regime, NO_ASID, page, level, levelShift(granule, level - 1));
         if (this.#entry >= 0) {
@@ -115,7 +112,7 @@ export class Stage2Walk {
     return first;
   }
 
-  #leaf(stream: StreamEntry, page: number, level: number, address: number, large: boolean): number {
+  #leaf(stream: StreamEntry, page: number, level: number, address: number): number {
     const { lo, hi } = this.#access;
     const { s2Granule: granule } = stream;
     const accessed = (lo & PTE.af) !== 0;
@@ -124,7 +121,7 @@ export class Stage2Walk {
     }
     const shift = levelShift(granule, level);
     this.level = level;
-    this.target = address / 4096 + (page - alignDown(page, shift - PAGE_LOG2));
+    this.target = pageIn(address, page, shift);
     this.sizeLog2 = shift + (isContiguous(hi) ? contiguousLog2(granule, level) : 0);
     const clean =
       (lo & PTE.s2Write) === 0 && stream.s2SetsAccessFlag && stream.s2SetsDirty && (hi & PTE_HIGH.dbm) !== 0;
@@ -133,13 +130,7 @@ export class Stage2Walk {
       (accessed || !stream.s2SetsAccessFlag ? 0 : ATTR.s2NeedsAccessFlag) |
       executeOf(hi, this.#id.stage2ExecuteNever) |
       memoryType((lo >>> 2) & 0xf, stream.s2ForceWriteBack) |
-      (isShareable(lo, granule, large) ? ATTR.shareable : 0);
+      (isShareable(lo, granule, stream.s2Large) ? ATTR.shareable : 0);
     return 0;
   }
-}
-
-/** S2TTB, aligned to the size of its (concatenated) tables. */
-function firstTable(stream: StreamEntry): number {
-  const indexBits = 64 - stream.s2T0Sz - levelShift(stream.s2Granule, stream.s2StartLevel);
-  return alignDown(stream.s2Ttb, Math.max(6, indexBits + 3));
 }

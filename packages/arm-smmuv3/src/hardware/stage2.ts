@@ -4,7 +4,7 @@ import type { Identification } from "../layout/id-registers.ts";
 import { ATTR } from "./attributes.ts";
 import type { FaultSite } from "./fault-site.ts";
 import { type IoTlb, NO_ASID, levelOf, sizeLog2Of } from "./io-tlb.ts";
-import { Stage2Walk, stage2Regime } from "./stage2-walk.ts";
+import { Stage2Walk } from "./stage2-walk.ts";
 import type { StreamEntry } from "./stream-entry.ts";
 
 /**
@@ -44,7 +44,7 @@ export class Stage2 {
    * @returns 0 or an event
    */
   translate(stream: StreamEntry, page: number, kind: number, writes: boolean): number {
-    const entry = this.#tlb.lookup(stage2Regime(stream), NO_ASID, 0, page);
+    const entry = this.#tlb.lookup(stream.s2Regime, NO_ASID, 0, page);
     const { leaves } = this.#tlb;
     if (entry >= 0 && !(writes && ((leaves.attributes[entry] ?? 0) & ATTR.s2Clean) !== 0)) {
       this.target = (leaves.target[entry] ?? 0) + (page - (leaves.page[entry] ?? 0));
@@ -79,8 +79,11 @@ export class Stage2 {
       this.#walk.update(stream, this.#leaf, dirties);
       this.attributes &= ~(ATTR.s2NeedsAccessFlag | (dirties ? ATTR.s2Clean : 0));
     }
+    if (!this.#tlb.leaves.keeps) {
+      return;
+    }
     const { target, sizeLog2, attributes, level } = this;
-    this.#tlb.keep(stage2Regime(stream), NO_ASID, 0, page, target, 0, sizeLog2, attributes, level, sizeLog2);
+    this.#tlb.keep(stream.s2Regime, NO_ASID, 0, page, target, 0, sizeLog2, attributes, level, sizeLog2);
   }
 
   /**
@@ -90,7 +93,7 @@ export class Stage2 {
    * @returns 0 or an event
    */
   fetch(stream: StreamEntry, address: number, kind: number, write: boolean): number {
-    const page = Math.floor(address / 4096);
+    const page = Math.floor(address * 2 ** -12);
     const event = this.translate(stream, page, kind, write);
     if (event !== 0) {
       this.#site.ipa = address;

@@ -3,7 +3,15 @@ import { addressBits } from "../layout/address-size.ts";
 import type { Identification } from "../layout/id-registers.ts";
 import { EATS, S1_FMT, STE_CONFIG, STRW } from "../layout/stream-table-entry.ts";
 import { judgeStream } from "./stream-rules.ts";
-import { granuleOf, inverseTg0, stage2StartLevel } from "./table-geometry.ts";
+import {
+  LAST_LEVEL,
+  alignDown,
+  firstBlockLevel,
+  granuleOf,
+  inverseTg0,
+  levelShift,
+  stage2StartLevel,
+} from "./table-geometry.ts";
 import { WORLD } from "./world.ts";
 
 /** 64-bit words that the SMMU looks at. */
@@ -72,6 +80,14 @@ export class StreamEntry implements Digestible {
   /** log2 of the granule of stage 2; 0 = reserved. */
   s2Granule = 0;
   s2StartLevel = 0;
+  /** Descriptors of stage 2 hold 52-bit addresses. */
+  s2Large = false;
+  /** Smallest level with blocks. */
+  s2FirstBlock = 0;
+  /** Address of the first table. */
+  s2Table = 0;
+  /** What tags TLB entries of stage 2. */
+  s2Regime = 0;
   /** S2TTB as it stands. */
   s2Ttb = 0;
   /** Output address bits of stage 2. */
@@ -147,6 +163,13 @@ export class StreamEntry implements Digestible {
     this.s2Sl0 = ((hi2 >>> 6) & 3) | (this.s2Ds ? lo3 & 4 : 0);
     this.s2StartLevel = stage2StartLevel(this.s2Granule, this.s2Sl0);
     this.s2Ttb = ((this.#words[7] ?? 0) & 0xfffff) * 2 ** 32 + ((lo3 & 0xfffffff0) >>> 0);
+    this.s2Regime = WORLD.stage2 * 0x10000 + this.vmid;
+    if (this.s2Granule !== 0 && this.s2StartLevel <= LAST_LEVEL) {
+      this.s2Large = this.s2Ds || (this.s2Granule === 16 && id.oas === 52);
+      this.s2FirstBlock = firstBlockLevel(this.s2Granule, this.s2Large);
+      const indexBits = 64 - this.s2T0Sz - levelShift(this.s2Granule, this.s2StartLevel);
+      this.s2Table = alignDown(this.s2Ttb, Math.max(6, indexBits + 3));
+    }
   }
 
   digest(into: Digest): void {

@@ -69,6 +69,11 @@ export function power(bits: number): number {
   return POWERS[bits] ?? 1;
 }
 
+/** Index of a page in a table: what is above `bits` bits of its number, below 2^31. */
+export function indexAbove(page: number, bits: number): number {
+  return (page * (INVERSES[bits] ?? 1)) | 0;
+}
+
 /** floor(value / 2^bits) of a non-negative value. */
 export function shiftDown(value: number, bits: number): number {
   return Math.floor(value * (INVERSES[bits] ?? 1));

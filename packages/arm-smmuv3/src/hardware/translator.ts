@@ -120,7 +120,9 @@ export class Translator {
         return event;
       }
     }
-    this.#keep(stream, context);
+    if (this.#tlb.leaves.keeps) {
+      this.#keep(stream, context);
+    }
     return 0;
   }
 
