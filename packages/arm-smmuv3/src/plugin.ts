@@ -64,6 +64,8 @@ export interface Smmuv3Options extends MachineOptions {
   readonly el2?: boolean;
   /** IDR0.STALL_MODEL = 0: platform devices may stall; PCI functions never do. Default false. */
   readonly stall?: boolean;
+  /** IDR0.BTM: TLB maintenance of CPUs is broadcast to it, unless CR2.PTM is set. Default false. */
+  readonly broadcast?: boolean;
   /** IDR3.RIL: TLB invalidation by range. Default true. */
   readonly rangeInvalidation?: boolean;
   /** IDR0.HTTU: 0 none, 1 access flag, 2 access flag and dirty state. Default 0. */
@@ -112,6 +114,7 @@ export function idRegistersOf(options: Smmuv3Options): IdRegisters {
       s2p: 1,
       ttf: TTF_AARCH64,
       cohacc: 1,
+      btm: flag(options.broadcast, false),
       httu: options.httu ?? HTTU.none,
       hyp: flag(options.el2, false),
       ats: flag(options.ats, true),

@@ -35,6 +35,10 @@ export class ConfigCache implements Digestible {
   readonly #streams: EntryCache<CachedStream>;
   /** The stream of the request in hand; undefined = its STE is not kept. */
   #current: CachedStream | undefined;
+  /** Requests come in rows from one stream: what was found last is looked at first. -1 = nothing. */
+  #lastSid = -1;
+  #lastSsid = -1;
+  #lastContext: ContextEntry | undefined;
   readonly #spareLevel1 = new Level1Entry();
   readonly #spareStream = new StreamEntry();
   readonly #spareContext = new ContextEntry();
@@ -58,12 +62,17 @@ export class ConfigCache implements Digestible {
 
   /** The STE of a stream. The context descriptors asked for next are of this stream. */
   stream(sid: number): StreamEntry | undefined {
-    this.#current = this.#streams.get(sid);
+    if (sid !== this.#lastSid) {
+      this.#forgetLast();
+      this.#current = this.#streams.get(sid);
+      this.#lastSid = this.#current === undefined || this.#retention.ordered ? -1 : sid;
+    }
     return this.#current?.entry;
   }
 
   /** An STE to fill, kept if the policy wants it. The context descriptors asked for next are of this stream. */
   newStream(sid: number): StreamEntry {
+    this.#forgetLast();
     this.#current = undefined;
     if (!this.#retention.keeps()) {
       return this.#spareStream;
@@ -75,11 +84,20 @@ export class ConfigCache implements Digestible {
 
   /** A context descriptor of the stream in hand. */
   context(ssid: number): ContextEntry | undefined {
-    return this.#current?.contexts.get(ssid);
+    if (ssid === this.#lastSsid) {
+      return this.#lastContext;
+    }
+    const found = this.#current?.contexts.get(ssid);
+    if (found !== undefined && !this.#retention.ordered) {
+      this.#lastSsid = ssid;
+      this.#lastContext = found;
+    }
+    return found;
   }
 
   /** A context descriptor of the stream in hand to fill, kept if the policy wants it. */
   newContext(ssid: number): ContextEntry {
+    this.#lastSsid = -1;
     return fresh(this.#retention, this.#current?.contexts, ssid, ContextEntry) ?? this.#spareContext;
   }
 
@@ -99,6 +117,7 @@ export class ConfigCache implements Digestible {
    * @param split StreamID bits below the level-1 index, to drop level-1 descriptors too; undefined = leave those
    */
   dropStreams(first: number, count: number, split: number | undefined): void {
+    this.#forgetLast();
     const last = first + count - 1;
     this.#streams.dropRange(first, last);
     if (split !== undefined) {
@@ -108,6 +127,7 @@ export class ConfigCache implements Digestible {
 
   /** CFGI_CD. @param leaf the level-1 descriptors stay */
   dropContext(sid: number, ssid: number, leaf: boolean): void {
+    this.#forgetLast();
     const stream = this.#streams.get(sid);
     stream?.contexts.drop(ssid);
     if (!leaf) {
@@ -117,6 +137,7 @@ export class ConfigCache implements Digestible {
 
   /** CFGI_CD_ALL. */
   dropContexts(sid: number): void {
+    this.#forgetLast();
     const stream = this.#streams.get(sid);
     stream?.contexts.clear();
     stream?.level1.clear();
@@ -124,8 +145,14 @@ export class ConfigCache implements Digestible {
 
   /** CFGI_ALL. */
   clear(): void {
+    this.#forgetLast();
     this.#level1.clear();
     this.#streams.clear();
+  }
+
+  #forgetLast(): void {
+    this.#lastSid = -1;
+    this.#lastSsid = -1;
   }
 
   digest(into: Digest): void {

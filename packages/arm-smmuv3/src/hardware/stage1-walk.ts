@@ -69,7 +69,9 @@ export class Stage1Walk {
   readonly #tlb: IoTlb;
   readonly #stage2: Stage2;
   readonly #site: FaultSite;
-  #entry = -1;
+  /** Where the walk goes on from, and what was taken away above. */
+  #table = 0;
+  #limits = 0;
 
   constructor(memory: PhysicalMemory, tlb: IoTlb, stage2: Stage2, site: FaultSite) {
     this.#access = new TableAccess(memory);
@@ -94,8 +96,8 @@ export class Stage1Walk {
     const width = granule - 3;
     const input = range.high ? page - (2 ** 52 - power(52 - range.tSz)) : page;
     let level = this.#cachedLevel(stream, context, range, page);
-    let table = this.#entry < 0 ? range.table : (this.#tlb.tables.target[this.#entry] ?? 0);
-    let limits = this.#entry < 0 ? 0 : (this.#tlb.tables.attributes[this.#entry] ?? 0) & LIMITS;
+    let table = this.#table;
+    let limits = this.#limits;
     let mask = level === startLevel ? WHOLE_INDEX : (1 << width) - 1;
     for (let shift = levelShift(granule, level); ; shift -= width) {
       const event = this.#read(stream, context, table + 8 * (indexAbove(input, shift - PAGE_LOG2) & mask));
@@ -165,20 +167,24 @@ export class Stage1Walk {
     return EVENT.F_WALK_EABT;
   }
 
-  /** The level to go on from; the entry of its table is noted. */
+  /** The level to go on from; its table is noted. */
   #cachedLevel(stream: StreamEntry, context: ContextEntry, range: TableRange, page: number): number {
-    this.#entry = -1;
-    if (this.#tlb.tables.count > 0) {
-      const { granule, startLevel } = range;
+    const { granule, startLevel } = range;
+    const { tables } = this.#tlb;
+    if (tables.count > 0) {
       const kind = kindOfContext(stream, context);
       for (let level = LAST_LEVEL; level > startLevel; level -= 1) {
-        this.#entry = this.#tlb.lookupTable(stream.regime, kind, page, level, levelShift(granule, level - 1));
-        if (this.#entry >= 0) {
+        const entry = this.#tlb.lookupTable(stream.regime, kind, page, level, levelShift(granule, level - 1));
+        if (entry >= 0) {
+          this.#table = tables.target[entry] ?? 0;
+          this.#limits = (tables.attributes[entry] ?? 0) & LIMITS;
           return level;
         }
       }
     }
-    return range.startLevel;
+    this.#table = range.table;
+    this.#limits = 0;
+    return startLevel;
   }
 
   #leaf(

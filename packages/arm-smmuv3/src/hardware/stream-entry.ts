@@ -96,12 +96,7 @@ export class StreamEntry implements Digestible {
 
   /** Reads it from where memory answers. */
   fetch(memory: PhysicalMemory, address: number): void {
-    const words = this.#words;
-    for (let word = 0; word < WORDS_READ; word += 1) {
-      memory.load64(address + word * 8);
-      words[word * 2] = memory.lo;
-      words[word * 2 + 1] = memory.hi;
-    }
+    memory.loadWords(address, this.#words);
     this.address = address;
   }
 

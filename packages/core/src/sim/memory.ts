@@ -91,6 +91,25 @@ export class PhysicalMemory {
     return true;
   }
 
+  /**
+   * Fills `into` with the 4-byte words from an aligned address on, all of one 4 KiB page: a structure of a table in one go.
+   *
+   * @returns false (and zeros) outside RAM
+   */
+  loadWords(address: number, into: Uint32Array): boolean {
+    const answers = address >= this.base && address < this.end;
+    const chunk = answers ? this.#chunk(address) : undefined;
+    if (chunk === undefined) {
+      into.fill(0);
+      return answers;
+    }
+    const word = (address & CHUNK_MASK) >>> 2;
+    for (let index = 0; index < into.length; index += 1) {
+      into[index] = chunk[word + index] ?? 0;
+    }
+    return true;
+  }
+
   /** The 4 bytes at a 4-byte aligned address, unsigned; 0 outside RAM. */
   load32(address: number): number {
     if (address < this.base || address >= this.end) {

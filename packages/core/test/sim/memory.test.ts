@@ -15,6 +15,22 @@ describe("physical memory", () => {
     expect([memory.lo, memory.hi]).toEqual([0, 0]);
   });
 
+  it("loads several words at once as one by one", () => {
+    const memory = new PhysicalMemory();
+    const at = memory.base + 0x1fc0;
+    for (let index = 0; index < 16; index += 1) {
+      memory.store32(at + index * 4, index + 1);
+    }
+    const words = new Uint32Array(8);
+    expect(memory.loadWords(at + 32, words)).toBe(true);
+    expect([...words]).toEqual([9, 10, 11, 12, 13, 14, 15, 16]);
+    expect(memory.loadWords(memory.base + 0x800000, words)).toBe(true);
+    expect(words.every((word) => word === 0)).toBe(true);
+    words.fill(1);
+    expect(memory.loadWords(memory.end, words)).toBe(false);
+    expect(words.every((word) => word === 0)).toBe(true);
+  });
+
   it("keeps what was stored, wherever it is", () => {
     const memory = new PhysicalMemory();
     const slots = fc.integer({ min: 0, max: 16 * 2 ** 27 - 1 });
