@@ -8,6 +8,9 @@ import { flushDomain } from "./invalidation.ts";
 import type { ProtectionDomain } from "./protection-domain.ts";
 import type { DriverState } from "./state.ts";
 
+/** SysMgt with which IW must be set. */
+const ERRATUM_63_SYSTEM_MANAGEMENT = 1;
+
 /** The entry for what a device is bound to. Source: Linux 7.2 `set_dte_gcr3_table()`, `set_dte_passthrough()`, `set_dte_v1()`. */
 function entryFor(state: DriverState, device: DeviceData, domain: ProtectionDomain): Words {
   const { rid, gcr3 } = device;
@@ -24,10 +27,16 @@ function entryFor(state: DriverState, device: DeviceData, domain: ProtectionDoma
     });
   }
   const { domainId, table } = domain;
+  const fields = { ...common, domainId, pageRequests: state.version.pprWithIommuV2 && iommuV2(state, device) };
   if (domain.mode === "v1" && table !== undefined) {
-    return state.deviceTable.entryWith(rid, { ...common, domainId, mode: table.format.levels, hostRoot: table.root });
+    return state.deviceTable.entryWith(rid, { ...fields, mode: table.format.levels, hostRoot: table.root });
   }
-  return state.deviceTable.entryWith(rid, { ...common, domainId });
+  return state.deviceTable.entryWith(rid, fields);
+}
+
+/** Page requests are let through whatever the domain. Source: Linux 6.1 `do_attach()`, `set_dte_entry()`. */
+function iommuV2(state: DriverState, device: DeviceData): boolean {
+  return device.pasidSupported && state.features.eph;
 }
 
 /** Writes the entry of a bound device. Source: Linux 7.2 `set_dte_entry()`. */
@@ -64,9 +73,10 @@ function domainIdOf(state: DriverState, device: DeviceData): number {
 }
 
 /**
- * Blocks a device: V alone, and what firmware wants to stay. Before 7.2 TV stays as well, with no permission, and so does I.
+ * Blocks a device: V alone, and what firmware wants to stay. Before 7.2 TV stays as well, with no permission (but IW beside
+ * SysMgt=1, erratum 63), and so does I.
  *
- * Source: Linux 7.2 `clear_dte_entry()`.
+ * Source: Linux 7.2 `clear_dte_entry()`; 6.12 `amd_iommu_apply_erratum_63()`.
  */
 export function* clearDteEntry(state: DriverState, device: DeviceData): Op<void> {
   const { deviceTable } = state;
@@ -74,7 +84,9 @@ export function* clearDteEntry(state: DriverState, device: DeviceData): Op<void>
     yield* deviceTable.update(device, deviceTable.clearEntry(device.rid));
     return;
   }
-  yield* deviceTable.patch(device, encodeDte({ ...EMPTY_DTE, valid: true, translationValid: true }), "first-second");
+  const write = getBits(deviceTable.read(device.rid), 105, 104) === ERRATUM_63_SYSTEM_MANAGEMENT;
+  const blocked = encodeDte({ ...EMPTY_DTE, valid: true, translationValid: true, write });
+  yield* deviceTable.patch(device, blocked, "first-second");
   yield* deviceTable.cloneAliases(device);
   yield* deviceTable.flush(device);
 }

@@ -13,6 +13,8 @@ export interface AmdVersion {
   readonly atsGate: "gt-ppr" | "none";
   /** One IDENTITY domain for all, or one for each group. */
   readonly identity: "static" | "per-group";
+  /** DTE.PPR is set for devices that count as IOMMUv2-capable, whatever their domain. */
+  readonly pprWithIommuV2: boolean;
   /** There is a static BLOCKED domain; without it the core blocks with an empty paging domain. */
   readonly blockedDomain: boolean;
   /** The core attaches a release domain, or the driver unbinds the device itself. */
@@ -34,6 +36,7 @@ const linux72: AmdVersion = {
   copiesAliases: false,
   atsGate: "gt-ppr",
   identity: "static",
+  pprWithIommuV2: false,
   blockedDomain: true,
   release: "domain",
   prepareAts: true,
@@ -49,6 +52,7 @@ const linux612: AmdVersion = {
   copiesAliases: false,
   atsGate: "gt-ppr",
   identity: "per-group",
+  pprWithIommuV2: false,
   blockedDomain: true,
   release: "detach",
   prepareAts: true,
@@ -64,6 +68,7 @@ const linux61: AmdVersion = {
   copiesAliases: true,
   atsGate: "none",
   identity: "per-group",
+  pprWithIommuV2: true,
   blockedDomain: false,
   release: "detach",
   prepareAts: false,

@@ -1,6 +1,6 @@
 import { InputError, KernelError } from "@iommu-lab/core";
 import { describe, expect, test } from "vitest";
-import { Lab, NIC, PLAIN } from "./lab.ts";
+import { Lab, NIC, PLAIN, USER_PAGE } from "./lab.ts";
 
 const DTE = /^dte 0x([0-9a-f]+) 0x([0-9a-f]+)$/;
 const commands: Readonly<Record<string, string>> = { "2": "devtab", "3": "pages", "4": "iotlb" };
@@ -156,6 +156,15 @@ describe("Linux 6.1 (linux-ats-by-vendor §6.1)", () => {
     expect(errno(() => core.allocSva(made.device(NIC), made.process(made.buffer())))).toBe("EOPNOTSUPP");
   });
 
+  test("that device has PPR in its entry, whatever its domain; others have not", () => {
+    const made = lab();
+    expect(made.entry(NIC)).toMatchObject({ pageRequests: true, guestValid: false });
+    made.attach(NIC, made.paging(NIC, made.buffer()));
+    expect(made.entry(NIC)).toMatchObject({ pageRequests: true, guestValid: false });
+    expect(made.entry(PLAIN).pageRequests).toBe(false);
+    expect(made.endpoint(NIC).untranslatedWrite(USER_PAGE, 0, 1).status).toBe("success");
+  });
+
   test("release: blocked, invalidated, ATS off", () => {
     const made = lab();
     const lines = named(made.watch(() => made.run(made.bus.remove(made.device(PLAIN)))));
@@ -174,5 +183,51 @@ describe("Linux 6.1 (linux-ats-by-vendor §6.1)", () => {
     const boot = (): Lab => new Lab({ version: "6.1", kernel: { cmdline: "amd_iommu=pgtbl_v2" } }).boot();
     expect(boot).toThrow(InputError);
     expect(boot).toThrow(/not modelled; leave it out/);
+  });
+});
+
+describe("what versions do otherwise than others", () => {
+  const PDE = 2n;
+  const SIZE = 1n;
+
+  test.each([
+    ["6.1", SIZE | PDE],
+    ["6.12", SIZE | PDE],
+    ["7.2", SIZE],
+  ])("%s: whether an unmap invalidates entries of upper tables", (version, flags) => {
+    const made = new Lab({ version }).boot();
+    const domain = made.paging(PLAIN, made.buffer());
+    made.attach(PLAIN, domain);
+    if (domain.map === undefined || domain.unmap === undefined) {
+      throw new Error("no paging domain");
+    }
+    made.run(domain.map(USER_PAGE + 1, made.buffer(), 1, 3));
+    const { unmap } = domain;
+    const [first] = made.watch(() => made.run(unmap.call(domain, USER_PAGE, 2)));
+    expect(BigInt(first?.split(" ")[1] ?? "0") & 7n).toBe(flags);
+  });
+
+  test.each(["6.1", "6.12", "7.2"])("%s: a blocked entry and erratum 63", (version) => {
+    const made = new Lab({ version, settings: [{ first: PLAIN, last: PLAIN, setting: 0x10 }] }).boot();
+    made.run(made.platform.iommu.claimGroup(made.group(PLAIN), "user"));
+    expect(made.entry(PLAIN)).toMatchObject({ systemManagement: 1, write: true });
+  });
+
+  test.each([
+    ["6.1", ["0x340", "0x200", "0x340"]],
+    ["6.12", ["0x340", "0x200", "0x340"]],
+    ["7.2", ["0x200", "0x340", "0x200", "0x340"]],
+  ])("%s: an alias on another bus gets the entry, and its invalidations last", (version, targets) => {
+    const made = new Lab({ version, aliases: [{ rid: PLAIN, alias: 0x340 }] }).boot();
+    const domain = made.paging(PLAIN, made.buffer());
+    const seen: string[] = [];
+    made.platform.trace.subscribe((event) => {
+      if (event.type === "command:submit" && event.opcode === "INVALIDATE_DEVTAB_ENTRY") {
+        seen.push(`0x${(BigInt(event.words[0] ?? "0") & 0xffffn).toString(16)}`);
+      }
+    });
+    made.attach(PLAIN, domain);
+    expect(made.entry(0x340)).toMatchObject({ domainId: made.entry(PLAIN).domainId, read: true, write: true });
+    expect(seen.slice(-targets.length)).toEqual(targets);
   });
 });
