@@ -44,6 +44,7 @@ export {
   EATS,
   S1_DSS,
   S1_FMT,
+  S2_TG,
   SH_CFG_INCOMING,
   STE,
   STE_CONFIG,

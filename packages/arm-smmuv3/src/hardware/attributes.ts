@@ -51,9 +51,9 @@ export const STAGE1_ALL = 0x3f;
 /** Everything that stage 2 can grant. */
 export const STAGE2_ALL = 0x3c0;
 /** Bits of stage 1. */
-export const STAGE1_BITS: number = STAGE1_ALL | ATTR.clean | ATTR.needsAccessFlag | ATTR.global;
+const STAGE1_BITS: number = STAGE1_ALL | ATTR.clean | ATTR.needsAccessFlag | ATTR.global;
 /** Bits of stage 2. */
-export const STAGE2_BITS: number = STAGE2_ALL | ATTR.s2Clean | ATTR.s2NeedsAccessFlag | ATTR.s2Device;
+const STAGE2_BITS: number = STAGE2_ALL | ATTR.s2Clean | ATTR.s2NeedsAccessFlag | ATTR.s2Device;
 /** Some AF has to be set. */
 export const NEEDS_UPDATE: number = ATTR.needsAccessFlag | ATTR.s2NeedsAccessFlag;
 /** Some page is writable-clean. */

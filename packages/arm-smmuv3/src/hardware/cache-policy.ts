@@ -5,7 +5,17 @@ import { type Digest, type Digestible, InputError } from "@iommu-lab/core";
  * was forgotten shows), nothing, the entries used last (`lru`, a capacity), or what chance leaves (`random`, a seed).
  * Whatever it is, results are ones that the architecture allows.
  */
-export type CachePolicy = "keep-all" | "none" | { readonly lru: number } | { readonly random: number };
+export type CachePolicy =
+  | "keep-all"
+  | "none"
+  | {
+      /** How many entries are kept, at least 1. */
+      readonly lru: number;
+    }
+  | {
+      /** Seed of the chance, 0 or more. */
+      readonly random: number;
+    };
 
 /** The policy of each cache. */
 export interface CachePolicies {

@@ -275,7 +275,7 @@ export function levelOf(origin: number): number {
 }
 
 /** log2 of what that descriptor maps. */
-export function originLog2Of(origin: number): number {
+function originLog2Of(origin: number): number {
   return origin & (CODES - 1);
 }
 

@@ -4,7 +4,7 @@ import { type Words, encodeFields, getField, hex } from "@iommu-lab/core";
 export const L1_DESCRIPTOR_BYTES = 8;
 
 /** Level-1 stream table descriptor. Source: SMMUv3 §5.1. */
-export const L1STD = { span: [0, 4, 0], l2Ptr: [0, 55, 6, true] } as const;
+const L1STD = { span: [0, 4, 0], l2Ptr: [0, 55, 6, true] } as const;
 
 /** Largest Span; larger values are reserved and behave as 0. */
 export const L1STD_SPAN_MAX = 11;
@@ -21,7 +21,7 @@ export function describeL1std(words: ArrayLike<number>): string {
 }
 
 /** Level-1 context descriptor. Source: SMMUv3 §5.3. */
-export const L1CD = { v: [0, 0, 0], l2Ptr: [0, 55, 12, true] } as const;
+const L1CD = { v: [0, 0, 0], l2Ptr: [0, 55, 12, true] } as const;
 
 /** Builds a valid level-1 context descriptor. */
 export function encodeL1cd(l2Ptr: number): Words {

@@ -1,12 +1,12 @@
 import type { Words } from "@iommu-lab/core";
 import { STE_CONFIG, type SteField, encodeSte } from "../../src/layout/stream-table-entry.ts";
-import { CONTEXTS, type Machine, SID, TABLES } from "../support/machine.ts";
+import { CONTEXTS, type Machine, TABLES } from "../support/machine.ts";
 
 /** Tables of stage 2: one 4 KiB page for each level, first two levels shared by what tests map. */
 export const S2_TABLES = 0x40b00000;
 
 /** A 48-bit stage 2 with 4 KiB pages, as Linux writes it. */
-export const STAGE2: Readonly<Partial<Record<SteField, number>>> = {
+const STAGE2: Readonly<Partial<Record<SteField, number>>> = {
   v: 1,
   s2Vmid: 1,
   s2T0Sz: 16,
@@ -51,9 +51,4 @@ export function mapStage1Structures(machine: Machine, leaf: bigint = S2_RW): voi
   for (const address of [CONTEXTS, TABLES, TABLES + 4096, TABLES + 8192, TABLES + 12288]) {
     mapStage2(machine, address / 4096, address / 4096, leaf);
   }
-}
-
-/** The stream under test, with this STE. */
-export function useSte(machine: Machine, words: Words): void {
-  machine.ste(words, SID);
 }
