@@ -205,12 +205,24 @@ export { pciSetupDevice } from "./linux/enumerate.ts";
 export {
   type ExplainedGroup,
   type ExplainedGroups,
+  type GrouplessFunction,
   type GroupingOptions,
   explainGroups,
 } from "./linux/explain-groups.ts";
-export { type GroupChange, groupChanges } from "./linux/group-changes.ts";
+export { type GroupChange, type Grouped, groupChanges } from "./linux/group-changes.ts";
 export { type GroupReason } from "./linux/group-reason.ts";
-export { type GroupDecision, type GroupSearch, findPciGroup, pciDeviceGroup } from "./linux/group.ts";
+export {
+  type AliasDecision,
+  type GroupDecision,
+  type IsolatedPathDecision,
+  type NewGroupDecision,
+  type PathDecision,
+  type RequesterIdDecision,
+  type SlotDecision,
+  type GroupSearch,
+  findPciGroup,
+  pciDeviceGroup,
+} from "./linux/group.ts";
 export { machineFacts } from "./linux/machine-facts.ts";
 export {
   pciDisablePasid,

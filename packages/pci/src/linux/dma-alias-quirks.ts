@@ -198,7 +198,7 @@ export const dmaAliasQuirks: readonly DmaAliasQuirk[] = [
 ];
 
 /** The rules for a function at one moment of its life. */
-export function dmaAliasQuirksFor(dev: PciDev, when: DmaAliasQuirk["when"]): readonly DmaAliasQuirk[] {
+function dmaAliasQuirksFor(dev: PciDev, when: DmaAliasQuirk["when"]): readonly DmaAliasQuirk[] {
   return dmaAliasQuirks.filter(
     (quirk) =>
       quirk.when === when &&

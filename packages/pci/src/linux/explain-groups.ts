@@ -53,6 +53,14 @@ export interface ExplainedGroup {
   readonly reasons: readonly GroupReason[];
 }
 
+/** A function that is in no group. */
+export interface GrouplessFunction {
+  /** Its address. */
+  readonly function: string;
+  /** Why. */
+  readonly reason: string;
+}
+
 /** What {@link explainGroups} finds. */
 export interface ExplainedGroups {
   /** Such as `linux-7.2`. */
@@ -60,7 +68,7 @@ export interface ExplainedGroups {
   /** In the order in which they were made. */
   readonly groups: readonly ExplainedGroup[];
   /** Functions without a group, and why. */
-  readonly withoutGroup: readonly { readonly function: string; readonly reason: string }[];
+  readonly withoutGroup: readonly GrouplessFunction[];
   /** What in the data does not fit together, or is unknown. */
   readonly warnings: readonly MachineWarning[];
 }
@@ -110,7 +118,7 @@ class Grouping {
   readonly #groups: Draft[] = [];
   readonly #groupOf = new Map<PciDev, Draft>();
   readonly #holders = new Map<string, PciDev>();
-  readonly #withoutGroup: { readonly function: string; readonly reason: string }[] = [];
+  readonly #withoutGroup: GrouplessFunction[] = [];
   #requested: boolean;
 
   constructor(tree: MachineTree, options: GroupingOptions) {

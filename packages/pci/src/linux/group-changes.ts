@@ -6,7 +6,9 @@ export interface GroupChange {
   readonly after: readonly (readonly string[])[];
 }
 
-interface Grouped {
+/** A grouping of a machine. */
+export interface Grouped {
+  /** The groups, each with the addresses of its members. */
   readonly groups: readonly { readonly members: readonly string[] }[];
 }
 

@@ -6,30 +6,80 @@ import { PciDev, pciDev } from "./pci-dev.ts";
 
 /** One decision on the way from a function to its group. */
 export type GroupDecision =
-  /** DMA of `dev` may appear under a requester ID of `alias.dev`, so the two belong together. */
-  | { readonly rule: "requester-id"; readonly dev: PciDev; readonly alias: DmaAlias }
-  /** Something on the way from `bridge` to the root, `hop`, does not isolate: `dev` belongs together with `bridge`. */
-  | {
-      readonly rule: "path";
-      readonly dev: PciDev;
-      readonly bridge: PciDev;
-      readonly hop: PciDev;
-      readonly verdict: AcsVerdict;
-    }
-  /** All from `bridge` to the root isolate. */
-  | { readonly rule: "path-isolated"; readonly dev: PciDev; readonly bridge: PciDev }
-  /** `dev` and `other` of one bus use one requester ID. */
-  | { readonly rule: "alias"; readonly dev: PciDev; readonly other: PciDev }
-  /** `dev` and `other` of one slot are both not isolated. */
-  | {
-      readonly rule: "slot";
-      readonly dev: PciDev;
-      readonly other: PciDev;
-      readonly verdict: AcsVerdict;
-      readonly otherVerdict: AcsVerdict;
-    }
-  /** `dev` is the first of a new group; `verdict` tells why its slot does not matter, or that it is the first there. */
-  | { readonly rule: "new"; readonly dev: PciDev; readonly verdict: AcsVerdict };
+  | RequesterIdDecision
+  | PathDecision
+  | IsolatedPathDecision
+  | AliasDecision
+  | SlotDecision
+  | NewGroupDecision;
+
+/** DMA of the function may appear under a requester ID of another one, so the two belong together. */
+export interface RequesterIdDecision {
+  /** The rule. */
+  readonly rule: "requester-id";
+  /** The function. */
+  readonly dev: PciDev;
+  /** The other requester ID, and whose it is. */
+  readonly alias: DmaAlias;
+}
+
+/** Something on the way to the root does not isolate: the function belongs together with a bridge above it. */
+export interface PathDecision {
+  /** The rule. */
+  readonly rule: "path";
+  /** The function. */
+  readonly dev: PciDev;
+  /** The bridge it belongs together with. */
+  readonly bridge: PciDev;
+  /** What does not isolate, from that bridge on. */
+  readonly hop: PciDev;
+  /** Why it does not. */
+  readonly verdict: AcsVerdict;
+}
+
+/** All from the bridge to the root isolate. */
+export interface IsolatedPathDecision {
+  /** The rule. */
+  readonly rule: "path-isolated";
+  /** The function. */
+  readonly dev: PciDev;
+  /** The first bridge of the way. */
+  readonly bridge: PciDev;
+}
+
+/** Two functions of one bus use one requester ID. */
+export interface AliasDecision {
+  /** The rule. */
+  readonly rule: "alias";
+  /** The function. */
+  readonly dev: PciDev;
+  /** The other one. */
+  readonly other: PciDev;
+}
+
+/** Two functions of one slot are both not isolated. */
+export interface SlotDecision {
+  /** The rule. */
+  readonly rule: "slot";
+  /** The function. */
+  readonly dev: PciDev;
+  /** The other one. */
+  readonly other: PciDev;
+  /** Why the function is not isolated. */
+  readonly verdict: AcsVerdict;
+  /** Why the other one is not. */
+  readonly otherVerdict: AcsVerdict;
+}
+
+/** The function is the first of a new group. */
+export interface NewGroupDecision {
+  /** The rule. */
+  readonly rule: "new";
+  /** The function. */
+  readonly dev: PciDev;
+  /** Why its slot does not matter, or that it is the first there. */
+  readonly verdict: AcsVerdict;
+}
 
 /** Where the search for a group looks, and whom it tells of its decisions. */
 export interface GroupSearch<G> {

@@ -71,7 +71,7 @@ export function conventionalBytes(): Uint8Array {
 }
 
 /** Leaves the capability list empty. */
-export function withoutCapabilities(bytes: Uint8Array): Uint8Array {
+function withoutCapabilities(bytes: Uint8Array): Uint8Array {
   const copy = bytes.slice();
   copy[6] = 0;
   copy[0x34] = 0;
