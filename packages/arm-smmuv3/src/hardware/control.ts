@@ -17,6 +17,7 @@ const IRQ_WRITABLE = 7;
 export class Control implements Engine, InterruptMask, Digestible {
   readonly name: string;
   readonly #id: Identification;
+  readonly #applied: () => void;
   #cr0 = 0;
   #cr0Ack = 0;
   #irqCtrl = 0;
@@ -30,9 +31,11 @@ export class Control implements Engine, InterruptMask, Digestible {
   cr1 = 0;
   #cr2 = 0;
 
-  constructor(name: string, id: Identification) {
+  /** @param applied told when a change of CR0 took effect */
+  constructor(name: string, id: Identification, applied: () => void) {
     this.name = `${name} control`;
     this.#id = id;
+    this.#applied = applied;
   }
 
   /** SMMUEN in effect. */
@@ -192,6 +195,7 @@ export class Control implements Engine, InterruptMask, Digestible {
       this.#irqCtrlAck = this.#irqCtrl;
     } else {
       this.#cr0Ack = this.#cr0;
+      this.#applied();
     }
   }
 

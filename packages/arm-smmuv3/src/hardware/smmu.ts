@@ -93,7 +93,9 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
     const tlb = new IoTlb(caches.translations, caches.walks);
     const site = new FaultSite();
     const stage2 = new Stage2(memory, tlb, site, id);
-    const control = new Control(name, id);
+    const control = new Control(name, id, () => {
+      stalls.retryRecords();
+    });
     const errors = new GlobalErrors(control, interrupts.gerror);
     const events = new RecordQueue({
       memory,

@@ -102,6 +102,14 @@ describe("CD.S", () => {
   });
 });
 
+it("a record waits for its queue to be enabled", () => {
+  start();
+  machine.write32(REG.cr0, CR0.cmdqen | CR0.smmuen);
+  expect(machine.read(1).status).toBe("pending");
+  machine.write32(REG.cr0, CR0.cmdqen | CR0.smmuen | CR0.eventqen);
+  expect(machine.takeEvents()).toHaveLength(1);
+});
+
 it("S1STALLD forbids CD.S", () => {
   start();
   machine.stage1({ s1StallD: 1 });
