@@ -4,6 +4,7 @@ import { amdviLayouts } from "@iommu-lab/amd-vi";
 import { smmuv3Layouts } from "@iommu-lab/arm-smmuv3";
 import { type LayoutCodec, bytesOfHex } from "@iommu-lab/core";
 import { cxlLayouts } from "@iommu-lab/cxl";
+import { vtdLayouts } from "@iommu-lab/intel-vtd";
 import {
   describedConfig,
   describedFunctions,
@@ -45,11 +46,14 @@ function ofText(name: string, read: (text: string) => unknown, texts: readonly s
 }
 
 /** An importer of one layout: what it decodes must come back. */
+/** Layouts of firmware tables, of which real ones are at hand. */
+const tables: ReadonlySet<string> = new Set(["cedt", "dmar", "iort", "ivrs"]);
+
 function ofCodec(codec: LayoutCodec): Importer {
   return {
     name: `decode ${codec.kind}`,
     read: (bytes) => codec.encode(codec.decode(bytes, "f").fields),
-    seeds: [bytesOfHex(codec.example)],
+    seeds: [bytesOfHex(codec.example), ...(tables.has(codec.kind) ? files("acpi", codec.kind) : [])],
   };
 }
 
@@ -160,5 +164,5 @@ export const importers: readonly Importer[] = [
     },
     seeds: [nic, port, nic.slice(0, 256), nic.slice(0, 64)],
   },
-  ...[...pciLayouts, ...cxlLayouts, ...smmuv3Layouts, ...amdviLayouts].map(ofCodec),
+  ...[...pciLayouts, ...cxlLayouts, ...smmuv3Layouts, ...vtdLayouts, ...amdviLayouts].map(ofCodec),
 ];

@@ -5,6 +5,7 @@ import { layoutNamed, layouts } from "./layouts.ts";
 import { emit } from "./output.ts";
 
 interface Flags {
+  readonly all?: boolean;
   readonly format: "table" | "json";
   readonly output?: string;
 }
@@ -29,6 +30,7 @@ export function addDecode(program: Command): void {
       "its bytes in memory order, or 64-bit words as kernels print them (0x…, lowest first), or @FILE",
     )
     .addOption(formatOption())
+    .option("-a, --all", "show fields that are 0 as well")
     .option("-o, --output <file>", "write to a file")
     .addHelpText(
       "after",
@@ -40,7 +42,7 @@ export function addDecode(program: Command): void {
       const file = fileOf(hex);
       const bytes = file === undefined ? bytesOfHex(hex.join(" ")) : readBytes(file);
       const decoded = codec.decode(bytes, file);
-      const text = flags.format === "json" ? asJson(kind, bytes, decoded) : asText(decoded);
+      const text = flags.format === "json" ? asJson(kind, bytes, decoded) : asText(decoded, flags.all === true);
       emit(text, flags.output);
     });
   program
@@ -100,11 +102,14 @@ export function asJson(kind: string, bytes: Uint8Array, { fields, meaning }: Dec
 }
 
 /** A decoded layout for people: a line per field, then what it means. */
-export function asText({ fields, meaning }: DecodedLayout): string {
-  const lines = linesOf(fields, "");
+export function asText({ fields, meaning }: DecodedLayout, all: boolean): string {
+  const every = linesOf(fields, "");
+  const lines = all ? every : every.filter(([, value]) => value !== "0" && value !== "false");
+  const hidden = every.length - lines.length;
+  const rest = hidden === 0 ? "" : `(${hidden} fields are 0; --all shows them)\n`;
   const width = Math.max(0, ...lines.map(([name]) => name.length));
   const table = lines.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join("");
-  return meaning.length === 0 ? table : `${table}\n${meaning.map((one) => `${one}\n`).join("")}`;
+  return meaning.length === 0 ? `${table}${rest}` : `${table}${rest}\n${meaning.map((one) => `${one}\n`).join("")}`;
 }
 
 function linesOf(value: LayoutValue, name: string): (readonly [name: string, text: string])[] {

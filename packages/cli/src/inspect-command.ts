@@ -29,7 +29,7 @@ export function addInspect(program: Command): void {
       const table = firmwareTable(bytes, file);
       if (table !== undefined) {
         const decoded = table.decode(bytes, file);
-        emit(flags.format === "json" ? asJson(table.kind, bytes, decoded) : asText(decoded), flags.output);
+        emit(flags.format === "json" ? asJson(table.kind, bytes, decoded) : asText(decoded, true), flags.output);
         return;
       }
       const dump = parseLspciDump(new TextDecoder().decode(bytes), file);

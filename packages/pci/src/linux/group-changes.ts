@@ -1,3 +1,5 @@
+import type { ExplainedGroup } from "./explain-groups.ts";
+
 /** Groups that became other groups: the same functions before and after. */
 export interface GroupChange {
   /** Groups before, each a list of addresses. */
@@ -9,7 +11,7 @@ export interface GroupChange {
 /** A grouping of a machine. */
 export interface Grouped {
   /** The groups, each with the addresses of its members. */
-  readonly groups: readonly { readonly members: readonly string[] }[];
+  readonly groups: readonly Pick<ExplainedGroup, "members">[];
 }
 
 /**
