@@ -165,7 +165,7 @@ export class Atc {
   }
 
   /**
-   * Does what an Invalidate Request says: {@link invalidationHits}.
+   * Does what an Invalidate Request says: `invalidationHits()`.
    *
    * @param page first page number
    * @param sizeLog2 12 … 64; 64 = everything
