@@ -4,6 +4,7 @@ import type { Platform, Plugin } from "@iommu-lab/core";
 import { InputError, createPlatform, linux } from "@iommu-lab/core";
 import { cxl } from "@iommu-lab/cxl";
 import { vtd } from "@iommu-lab/intel-vtd";
+import type { TopologyDescription } from "@iommu-lab/pci";
 import { PCI_BUS, formatRid, pci } from "@iommu-lab/pci";
 import type { ComparedRegister, TableReader } from "./machine-reader.ts";
 import {
@@ -18,6 +19,7 @@ import {
 import type { Kernel } from "./plan.ts";
 import { type Recording, kernelVersion } from "./recording.ts";
 import type { TableWords } from "./state.ts";
+import { directRegions } from "./direct-regions.ts";
 import { topologyOf } from "./topology.ts";
 
 /** The model of a recorded machine. */
@@ -52,7 +54,7 @@ function nameOf(rid: number): string {
  */
 export function buildMachine(recording: Recording, dump: { readonly text: string; readonly file: string }): Machine {
   const topology = topologyOf(dump.text, dump.file);
-  const iommu = iommuOf(recording);
+  const iommu = iommuOf(recording, topology);
   // The x86 machines hot-plug PCI by ACPI.
   const nativeHotplug = recording.vendor === "arm";
   const platform = createPlatform({
@@ -74,19 +76,21 @@ export function buildMachine(recording: Recording, dump: { readonly text: string
   };
 }
 
-function iommuOf(recording: Recording): RecordedIommu {
+function iommuOf(recording: Recording, topology: TopologyDescription): RecordedIommu {
   const builders = { intel: vtdOf, amd: amdViOf, arm: smmuv3Of };
-  return builders[recording.vendor](recording);
+  return builders[recording.vendor](recording, topology);
 }
 
 const VTD_BASE = 0xfed90000;
 
 /** ECAP.SMTS (bit 43) tells which of the two modes the unit has. Source: VT-d 5.10 §11.4.3. */
-function vtdOf(recording: Recording): RecordedIommu {
+function vtdOf(recording: Recording, topology: TopologyDescription): RecordedIommu {
   const [cap] = registerOf(recording, "cap");
   const [ecap] = registerOf(recording, "ecap");
   const mode = ((ecap >> 43n) & 1n) === 1n ? "scalable" : "legacy";
-  return { plugin: vtd({ mode, cap, ecap, base: VTD_BASE }), base: VTD_BASE, read: readVtd, registers: VTD_REGISTERS };
+  const rmrr = directRegions(recording, topology);
+  const plugin = vtd({ mode, cap, ecap, base: VTD_BASE, rmrr });
+  return { plugin, base: VTD_BASE, read: readVtd, registers: VTD_REGISTERS };
 }
 
 const SMMUV3_BASE = 0x09050000;

@@ -73,10 +73,6 @@ function foreign(schema: string | undefined): string {
 }
 
 function unsupported(recording: Recording): string | undefined {
-  const groups = [...(recording.phases[0]?.state?.groups.values() ?? [])];
-  if (groups.some((group) => group.reserved.some((region) => region.endsWith(" direct")))) {
-    return "direct regions (RMRR, IVMD) are not part of the machines that this version builds";
-  }
   const version = kernelVersion(recording.kernel);
   return driven.has(version) ? undefined : `kernel ${version} is not modelled by this version`;
 }
