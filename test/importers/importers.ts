@@ -9,9 +9,9 @@ import {
   describedConfig,
   describedFunctions,
   endpointConfig,
+  explainGroups,
   formatLspciDump,
   inspectFunction,
-  machineTree,
   parseLspciDump,
   parseLspciVerbose,
   parseMachineJson,
@@ -139,20 +139,16 @@ export const importers: readonly Importer[] = [
       for (const { bdf, bytes } of functions) {
         inspectFunction(bdf, bytes);
       }
-      return [machineTree(functions), formatLspciDump(functions)];
+      return [explainGroups(functions), formatLspciDump(functions)];
     },
     [dump, ...files("config-space").map((bytes) => decoder.decode(bytes))],
   ),
-  ofText(
-    "lspci -vvv",
-    (text) => parseLspciVerbose(text, "f").machine.devices.map((device) => [device, describedConfig(device)]),
-    [verbose],
-  ),
+  ofText("lspci -vvv", (text) => explainGroups(describedFunctions(parseLspciVerbose(text, "f").machine)), [verbose]),
   ofText(
     "machine JSON",
     (text) => {
       const description = parseMachineJson(text, "f");
-      return [machineTree(describedFunctions(description)), description.devices.map(describedConfig)];
+      return [explainGroups(describedFunctions(description)), description.devices.map(describedConfig)];
     },
     [machine, ...files("machines").map(firstDevices)],
   ),
@@ -160,7 +156,7 @@ export const importers: readonly Importer[] = [
     name: "sysfs config",
     read: (bytes): unknown => {
       const { bdf, bytes: config } = parseSysfsConfig("/sys/bus/pci/devices/0000:01:00.0/config", bytes);
-      return [inspectFunction(bdf, config), machineTree([{ bdf, bytes: config }])];
+      return [inspectFunction(bdf, config), explainGroups([{ bdf, bytes: config }])];
     },
     seeds: [nic, port, nic.slice(0, 256), nic.slice(0, 64)],
   },

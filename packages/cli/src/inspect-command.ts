@@ -1,3 +1,4 @@
+import { InputError } from "@iommu-lab/core";
 import { inspectFunction, parseLspciDump } from "@iommu-lab/pci";
 import { type Command, Option } from "commander";
 import pico from "picocolors";
@@ -5,6 +6,7 @@ import { asJson, asText } from "./decode-command.ts";
 import { readBytes } from "./files.ts";
 import { firmwareTable } from "./firmware-table.ts";
 import { formatInspection } from "./inspect-text.ts";
+import { hasConfigBytes } from "./machine-input.ts";
 import { colourful, emit } from "./output.ts";
 
 interface InspectFlags {
@@ -16,7 +18,7 @@ interface InspectFlags {
 export function addInspect(program: Command): void {
   program
     .command("inspect")
-    .description("decode an lspci -xxxx dump or an ACPI table of firmware (CEDT, …)")
+    .description("decode an lspci -xxxx dump or an ACPI table of firmware (CEDT, DMAR, IORT, IVRS)")
     .argument("<file>", "output of lspci -xxxx (or -xxx, -x), or a file of /sys/firmware/acpi/tables")
     .addOption(new Option("-f, --format <format>", "output format").choices(["table", "json"]).default("table"))
     .option("-o, --output <file>", "write to a file")
@@ -32,7 +34,14 @@ export function addInspect(program: Command): void {
         emit(flags.format === "json" ? asJson(table.kind, bytes, decoded) : asText(decoded, true), flags.output);
         return;
       }
-      const dump = parseLspciDump(new TextDecoder().decode(bytes), file);
+      const text = new TextDecoder().decode(bytes);
+      if (!hasConfigBytes(text)) {
+        throw new InputError(
+          "is neither the text of lspci -xxxx nor an ACPI table; decoded text (lspci -vvv) and machine descriptions are read by groups",
+          { file },
+        );
+      }
+      const dump = parseLspciDump(text, file);
       const functions = dump.functions.map((one) => inspectFunction(one.bdf, one.bytes));
       const { warnings } = dump;
       if (flags.format === "json") {

@@ -22,6 +22,11 @@ export interface MachineInput {
 const HEX_LINE = /^[\da-f]{2,3}:(?: [\da-f]{2}){1,16}\s*$/im;
 const FUNCTION_LINE = /^(?:[\da-f]{4,8}:)?[\da-f]{2}:[\da-f]{2}\.[0-7] /im;
 
+/** Whether a text has a line of config space bytes, as `lspci -x` prints them. */
+export function hasConfigBytes(text: string): boolean {
+  return HEX_LINE.test(text);
+}
+
 /**
  * Reads a machine: an `lspci -xxxx` dump, the decoded text of `lspci -vvv`, or a machine description in JSON, told apart by
  * what they look like. Where a text has both bytes and words, the bytes count.
@@ -33,7 +38,7 @@ export function readMachine(file: string): MachineInput {
   if (/^\uFEFF?\s*\{/.test(text)) {
     return ofDescription(parseMachineJson(text, file), [], file);
   }
-  if (HEX_LINE.test(text)) {
+  if (hasConfigBytes(text)) {
     const { functions, warnings } = parseLspciDump(text, file);
     const titles = functions.flatMap(({ bdf, header }) => (header === undefined ? [] : [[bdf, header] as const]));
     return { functions, titles: new Map(titles), warnings };

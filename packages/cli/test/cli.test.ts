@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -7,6 +8,8 @@ import { runCommand } from "../src/cli.ts";
 
 const dataFolder = process.env["IOMMU_LAB_DATA"] ?? path.resolve(import.meta.dirname, "../../../../shared/data");
 const folder = mkdtempSync(path.join(tmpdir(), "iommu-lab-cli-"));
+/** What is built: a pipe is a matter of the process. Absent in a clone that was not built yet. */
+const built = path.resolve(import.meta.dirname, "../dist/main.js");
 let out = "";
 let err = "";
 
@@ -144,6 +147,26 @@ describe("inspect", () => {
     const target = path.join(folder, "absent", "x.json");
     expect(runCommand(["inspect", file("one.txt", `01:00.0 Ethernet\n${header}`), "-o", target])).toBe(2);
     expect(err).toContain(`${target}: cannot be written`);
+  });
+
+  it.each(["hello", "", '{"devices":[]}', "01:00.0 Ethernet\n\tCapabilities: [40] Express (v2) Endpoint\n"])(
+    "%j has no bytes to decode, and what would read it is named",
+    (text) => {
+      expect(runCommand(["inspect", file("words.txt", text)])).toBe(2);
+      expect(err).toMatch(/words.txt: is neither the text of lspci -xxxx nor an ACPI table; .* groups/);
+    },
+  );
+
+  it.skipIf(!existsSync("/dev/zero"))("a device that never ends is read up to the limit", () => {
+    expect(runCommand(["inspect", "/dev/zero"])).toBe(2);
+    expect(err).toContain("/dev/zero: has more than 67108864 bytes");
+  });
+
+  it.skipIf(process.platform === "win32" || !existsSync(built))("a pipe that is slow is waited for", () => {
+    // More than a pipe holds, then nothing for a while, then the rest.
+    const words = `yes '' | head -c 100000; sleep 0.4; printf '01:00.0 Ethernet\\n%s\\n' '${header.trim()}'`;
+    const command = `(${words}) | "${process.execPath}" "${built}" inspect -`;
+    expect(execFileSync("sh", ["-c", command], { encoding: "utf8" })).toContain("01:00.0 1af4:1041");
   });
 
   it("a short dump is read as far as it goes, with a warning", () => {

@@ -123,6 +123,20 @@ describe("groups", () => {
     expect(out).toContain("starts a group: it is the only function of its slot");
   });
 
+  it("a conventional function alone in its slot is not said to lack what nobody asked for", () => {
+    const devices = [
+      { bdf: "0000:00:00.0", capabilities: [], class: "0600" },
+      { bdf: "0000:00:1f.0", capabilities: [], class: "0601", multiFunction: true },
+      { bdf: "0000:00:1f.3", capabilities: [], class: "0403", multiFunction: true },
+      { bdf: "0000:00:02.0", capabilities: [], class: "0300", pcie: { type: "Endpoint" } },
+    ];
+    expect(runCommand(["groups", file("machine.json", JSON.stringify({ devices }))])).toBe(0);
+    expect(out).toContain("0000:00:00.0\n    starts a group: it is the only function of its slot\n");
+    expect(out).toContain(
+      "shares its slot with 0000:00:1f.0 and neither is kept apart: each has no PCI Express capability, so the kernel takes it for conventional PCI",
+    );
+  });
+
   it.each([
     [["--why", "02:00.0"], "no function at 02:00.0: the machine has 2"],
     [["--why", "nonsense"], '"nonsense" is no function address'],

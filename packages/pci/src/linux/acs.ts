@@ -64,7 +64,12 @@ export function pciAcsVerdict(dev: PciDev, flags: number): AcsVerdict {
 
 function standardVerdict(dev: PciDev, flags: number): AcsVerdict {
   if (dev.pcieCap === 0) {
-    return verdict(flags, "conventional", "is conventional PCI, whose bus is shared", "pci_acs_enabled()");
+    return verdict(
+      flags,
+      "conventional",
+      "has no PCI Express capability, so the kernel takes it for conventional PCI, which never isolates",
+      "pci_acs_enabled()",
+    );
   }
   switch (dev.pcieType) {
     case TYPE_PCIE_TO_PCI:

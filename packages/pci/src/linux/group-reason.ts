@@ -79,7 +79,9 @@ export function reasonOf(member: PciDev, decision: GroupDecision, kernel: string
         source: at("get_pci_function_alias_group()", decision.verdict),
         text:
           `${decision.dev.name} shares its slot with ${decision.other.name} and neither is kept apart: ` +
-          `${decision.dev.name} ${decision.verdict.because}, ${decision.other.name} ${decision.otherVerdict.because}`,
+          (decision.verdict.because === decision.otherVerdict.because
+            ? `each ${decision.verdict.because}`
+            : `${decision.dev.name} ${decision.verdict.because}, ${decision.other.name} ${decision.otherVerdict.because}`),
       };
     default:
       return {
@@ -113,7 +115,11 @@ function requesterText(decision: Extract<GroupDecision, { rule: "requester-id" }
 
 function newText(decision: Extract<GroupDecision, { rule: "new" }>): string {
   const { dev, verdict } = decision;
-  return verdict.enabled || !dev.multifunction
+  // The kernel asks for ACS among functions of one slot only, so what a lone function lacks did not matter.
+  if (!verdict.enabled && !dev.multifunction) {
+    return `${dev.name} starts a group: it is the only function of its slot`;
+  }
+  return verdict.enabled
     ? `${dev.name} starts a group: it ${verdict.because}`
     : `${dev.name} starts a group: no other function of its slot that is not kept apart has one yet; it ${verdict.because}`;
 }
