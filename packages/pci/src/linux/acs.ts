@@ -83,8 +83,18 @@ function standardVerdict(dev: PciDev, flags: number): AcsVerdict {
     default:
       return dev.multifunction
         ? controlVerdict(dev, flags)
-        : verdict(0, "single-function", "is the only function of its slot", "pci_acs_enabled()");
+        : verdict(0, "single-function", aloneBecause(dev), "pci_acs_enabled()");
   }
+}
+
+/**
+ * Why a function has no peers in its slot, as the second half of a sentence. Source: Linux 7.2 `pci_iov_add_virtfn()`, which
+ * clears `multifunction` of a VF, whatever else is in its slot.
+ */
+export function aloneBecause(dev: PciDev): string {
+  return dev.physfn === undefined
+    ? "is the only function of its slot"
+    : "is a virtual function, which counts as alone in its slot";
 }
 
 /**

@@ -1,6 +1,6 @@
 import { formatRid } from "../fabric/request.ts";
 import { acsFlagNames } from "./acs-flags.ts";
-import type { AcsRule, AcsVerdict } from "./acs.ts";
+import { type AcsRule, type AcsVerdict, aloneBecause } from "./acs.ts";
 import type { GroupDecision } from "./group.ts";
 import type { PciDev } from "./pci-dev.ts";
 
@@ -117,7 +117,7 @@ function newText(decision: Extract<GroupDecision, { rule: "new" }>): string {
   const { dev, verdict } = decision;
   // The kernel asks for ACS among functions of one slot only, so what a lone function lacks did not matter.
   if (!verdict.enabled && !dev.multifunction) {
-    return `${dev.name} starts a group: it is the only function of its slot`;
+    return `${dev.name} starts a group: it ${aloneBecause(dev)}`;
   }
   return verdict.enabled
     ? `${dev.name} starts a group: it ${verdict.because}`

@@ -1,4 +1,6 @@
 import {
+  ConfigSpace,
+  EXT_CAP_ID_SRIOV,
   type MachineFunction,
   endpointConfig,
   explainGroups,
@@ -79,5 +81,38 @@ describe("firmware and kernel decide when ACS comes on", () => {
     expect(["6.1", "6.12", "7.2"].map(deviceTree)).toEqual([1, 1, 4]);
     expect(["6.1", "6.12", "7.2"].map((kernel) => groupsOf({ kernel, firmware: "never" }).length)).toEqual([1, 1, 1]);
     expect(["6.1", "6.12"].map((kernel) => groupsOf({ kernel }).length)).toEqual([4, 4]);
+  });
+});
+
+describe("a machine with several roots and virtual functions", () => {
+  const pf = new ConfigSpace(
+    endpointConfig({ vendor: 1, device: 1, class: 0x020000, sriov: { totalVfs: 2, vfDevice: 2 } }),
+  );
+  const sriov = pf.findExtendedCapability(EXT_CAP_ID_SRIOV);
+  pf.poke16(sriov + 8, 9);
+  pf.poke16(sriov + 0x10, 2);
+  const roots: readonly MachineFunction[] = [
+    { bdf: "0000:00:01.0", bytes: rootPortConfig({ secondary: 1, subordinate: 1 }) },
+    { bdf: "0000:01:00.0", bytes: pf.toBytes() },
+    { bdf: "0000:01:00.1", bytes: nic },
+    { bdf: "0000:01:00.2", bytes: nic },
+    { bdf: "0001:00:01.0", bytes: rootPortConfig({ secondary: 1, subordinate: 1 }) },
+    { bdf: "0001:01:00.0", bytes: nic },
+  ];
+
+  test("ACS at one root's port sets the PF and its VFs apart and leaves the other root as it was", () => {
+    const before = explainGroups(roots);
+    expect(before.warnings).toEqual([]);
+    const after = explainGroups(roots, { assumedAcs: new Map([["0000:00:01.0", "on"]]) });
+    expect(groupChanges(before, after)).toEqual([
+      {
+        before: [["0000:00:01.0", "0000:01:00.0", "0000:01:00.1", "0000:01:00.2"]],
+        after: [["0000:00:01.0"], ["0000:01:00.0"], ["0000:01:00.1"], ["0000:01:00.2"]],
+      },
+    ]);
+    const [, , vf] = after.groups;
+    expect(vf?.reasons.at(-1)?.text).toBe(
+      "0000:01:00.1 starts a group: it is a virtual function, which counts as alone in its slot",
+    );
   });
 });
