@@ -1,4 +1,4 @@
-import { ACPI_HEADER_BYTES, writeAcpiTable } from "@iommu-lab/core";
+import { ACPI_HEADER_BYTES, InputError, writeAcpiTable } from "@iommu-lab/core";
 import {
   type ByteFields,
   type ByteValues,
@@ -122,13 +122,15 @@ function neededBytes(node: IortNode): number {
  * Encodes an IO Remapping Table. Nodes stand where their `offset` says. A checksum that the header calls wrong stays
  * wrong; else it is computed.
  *
- * @throws RangeError when the nodes need more than 1 MiB
+ * @throws InputError when the nodes need more than 1 MiB
  */
 export function encodeIort(table: Omit<IortTable, "warnings">): Uint8Array {
   const { header, nodes } = table;
   const length = Math.max(header.length, 48, ...nodes.map((node) => node.offset + neededBytes(node)));
   if (length > MOST_BYTES) {
-    throw new RangeError(`an IORT of ${length} bytes is larger than 1 MiB`);
+    throw new InputError(
+      `an IORT of ${length} bytes was asked for, expected at most ${MOST_BYTES}: see the nodes' offsets`,
+    );
   }
   const body = new Uint8Array(length - ACPI_HEADER_BYTES);
   const view = new DataView(body.buffer);

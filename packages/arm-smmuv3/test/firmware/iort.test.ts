@@ -184,3 +184,11 @@ describe.skipIf(folder === undefined)("tables of real machines", () => {
     );
   });
 });
+
+describe("a table that would be larger than any", () => {
+  it("is refused before it is made", () => {
+    const node = { kind: "rootComplex", revision: 3, offset: 16_000_000 };
+    expect(() => iortCodec.encode({ nodes: [node] })).toThrow(InputError);
+    expect(() => iortCodec.encode({ nodes: [node] })).toThrow("expected at most 1048576");
+  });
+});
