@@ -1,4 +1,11 @@
-import { type DecodedLayout, InputError, type LayoutFields, type LayoutValue, bytesOfHex } from "@iommu-lab/core";
+import {
+  type DecodedLayout,
+  InputError,
+  type LayoutFields,
+  type LayoutValue,
+  bytesOfHex,
+  layoutFields,
+} from "@iommu-lab/core";
 import { type Command, Option } from "commander";
 import { readBytes, readText } from "./files.ts";
 import { layoutNamed, layouts } from "./layouts.ts";
@@ -60,7 +67,7 @@ export function addDecode(program: Command): void {
     .action((kind: string, json: string, flags: Flags) => {
       const codec = layoutNamed(kind);
       const file = json.startsWith("@") ? json.slice(1) : undefined;
-      const bytes = codec.encode(fieldsOf(file === undefined ? json : readText(file), file));
+      const bytes = codec.encode(fieldsOf(kind, file === undefined ? json : readText(file), file));
       const text = flags.format === "json" ? asJson(kind, bytes, codec.decode(bytes)) : `${pairs(bytes).join(" ")}\n`;
       emit(text, flags.output);
     });
@@ -72,7 +79,7 @@ function fileOf(words: readonly string[]): string | undefined {
 }
 
 /** The fields in a JSON text: an object of them, or a whole document as `decode --format json` prints it. */
-function fieldsOf(text: string, file: string | undefined): LayoutFields {
+function fieldsOf(kind: string, text: string, file: string | undefined): LayoutFields {
   const at = file === undefined ? {} : { file };
   let value: unknown;
   try {
@@ -80,14 +87,14 @@ function fieldsOf(text: string, file: string | undefined): LayoutFields {
   } catch (error) {
     throw new InputError(`no JSON: ${error instanceof Error ? error.message : String(error)}`, at);
   }
-  const fields = isFields(value) && isFields(value["fields"]) ? value["fields"] : value;
-  if (!isFields(fields)) {
+  const fields = isObject(value) && "fields" in value && isObject(value.fields) ? value.fields : value;
+  if (!isObject(fields)) {
     throw new InputError(`expected an object of fields such as {"valid": true}`, at);
   }
-  return fields;
+  return layoutFields(fields, kind);
 }
 
-function isFields(value: unknown): value is LayoutFields {
+function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
@@ -119,8 +126,10 @@ function linesOf(value: LayoutValue, name: string): (readonly [name: string, tex
       ? [[name, list.map((one) => plain(one)).join(" ")]]
       : list.flatMap((one, index) => linesOf(one, `${name}[${index}]`));
   }
-  if (isFields(value)) {
-    return Object.entries(value).flatMap(([key, one]) => linesOf(one, name === "" ? key : `${name}.${key}`));
+  if (typeof value === "object") {
+    return Object.entries(value as LayoutFields).flatMap(([key, one]) =>
+      linesOf(one, name === "" ? key : `${name}.${key}`),
+    );
   }
   return [[name, plain(value)]];
 }

@@ -36,6 +36,8 @@ export { Process } from "./iommu/process.ts";
 export type { DecodedLayout, LayoutCodec, LayoutFields, LayoutValue } from "./layout/codec.ts";
 export { type Field, type Layout, decodeFields, encodeFields, getField, setField } from "./layout/fields.ts";
 export { bytesOfHex } from "./layout/hex-input.ts";
+export { JsonFields, layoutFields, shown } from "./layout/json-fields.ts";
+export { otherBytes, putOtherBytes } from "./layout/other-bytes.ts";
 export { type WordCodecOptions, type WordFields, wordCodec } from "./layout/word-codec.ts";
 export {
   type Words,

@@ -1,5 +1,5 @@
 import type { DecodedLayout, LayoutCodec, LayoutFields } from "@iommu-lab/core";
-import { InputError, hex } from "@iommu-lab/core";
+import { InputError, JsonFields, hex, shown } from "@iommu-lab/core";
 import type { IvhdEntry } from "../firmware/ivhd-entry.ts";
 import { IVHD_ENTRY } from "../firmware/ivhd-entry.ts";
 import type { IvrsBlockFields } from "../firmware/ivrs-encode.ts";
@@ -7,7 +7,6 @@ import { encodeIvrs } from "../firmware/ivrs-encode.ts";
 import type { IvrsBlock, IvrsTable } from "../firmware/ivrs.ts";
 import { IVHD_TYPES, IVMD_TYPES, decodeIvrs } from "../firmware/ivrs.ts";
 import { linuxIvrs } from "../firmware/linux-view.ts";
-import { GivenFields, shown } from "./ivrs-fields.ts";
 
 const HEADER_TEXTS = ["oemId", "oemTableId", "creatorId"] as const;
 
@@ -48,26 +47,26 @@ function differences(own: Uint8Array, bytes: Uint8Array): LayoutFields[] {
   );
 }
 
-function entryOf(fields: GivenFields): IvhdEntry {
-  const type = fields.number("type", 1);
-  const base = { type, offset: 0, deviceId: fields.number("deviceId", 2), setting: fields.number("setting", 1) };
+function entryOf(fields: JsonFields): IvhdEntry {
+  const type = fields.number("type", 8);
+  const base = { type, offset: 0, deviceId: fields.number("deviceId", 16), setting: fields.number("setting", 8) };
   const entry = ((): IvhdEntry => {
     switch (type) {
       case IVHD_ENTRY.aliasSelect:
       case IVHD_ENTRY.aliasStart: {
-        const [reserved, reserved2] = [fields.number("reserved", 1), fields.number("reserved2", 1)];
-        return { kind: "alias", ...base, reserved, sourceId: fields.number("sourceId", 2), reserved2 };
+        const [reserved, reserved2] = [fields.number("reserved", 8), fields.number("reserved2", 8)];
+        return { kind: "alias", ...base, reserved, sourceId: fields.number("sourceId", 16), reserved2 };
       }
       case IVHD_ENTRY.extendedSelect:
       case IVHD_ENTRY.extendedStart:
-        return { kind: "extended", ...base, extended: fields.number("extended", 4) };
+        return { kind: "extended", ...base, extended: fields.number("extended", 32) };
       case IVHD_ENTRY.special: {
-        const [handle, variety] = [fields.number("handle", 1), fields.number("variety", 1)];
-        return { kind: "special", ...base, handle, sourceId: fields.number("sourceId", 2), variety };
+        const [handle, variety] = [fields.number("handle", 8), fields.number("variety", 8)];
+        return { kind: "special", ...base, handle, sourceId: fields.number("sourceId", 16), variety };
       }
       case IVHD_ENTRY.acpiHid: {
         const ids = { hid: fields.text("hid"), cid: fields.text("cid") };
-        return { kind: "acpiHid", ...base, ...ids, uidFormat: fields.number("uidFormat", 1), uid: fields.bytes("uid") };
+        return { kind: "acpiHid", ...base, ...ids, uidFormat: fields.number("uidFormat", 8), uid: fields.bytes("uid") };
       }
       default:
         return type <= IVHD_ENTRY.end
@@ -79,63 +78,63 @@ function entryOf(fields: GivenFields): IvhdEntry {
   return entry;
 }
 
-function blockOf(fields: GivenFields): IvrsBlockFields {
-  const base = { type: fields.number("type", 1), flags: fields.number("flags", 1) };
+function blockOf(fields: JsonFields): IvrsBlockFields {
+  const base = { type: fields.number("type", 8), flags: fields.number("flags", 8) };
   if (!IVHD_TYPES.includes(base.type) && !IVMD_TYPES.includes(base.type)) {
     return { kind: "unknown", ...base, data: fields.bytes("data") };
   }
-  const deviceId = fields.number("deviceId", 2);
+  const deviceId = fields.number("deviceId", 16);
   if (IVMD_TYPES.includes(base.type)) {
-    const memory = { start: fields.big("start", 8), memoryLength: fields.big("memoryLength", 8) };
-    const reserved = fields.big("reserved", 8);
-    const auxiliary = fields.number("auxiliary", 2);
+    const memory = { start: fields.big("start", 64), memoryLength: fields.big("memoryLength", 64) };
+    const reserved = fields.big("reserved", 64);
+    const auxiliary = fields.number("auxiliary", 16);
     return { kind: "ivmd", ...base, deviceId, auxiliary, reserved, ...memory, tail: fields.bytes("tail") };
   }
   return {
     kind: "ivhd",
     ...base,
     deviceId,
-    capabilityOffset: fields.number("capabilityOffset", 2),
-    base: fields.big("base", 8),
-    segment: fields.number("segment", 2),
-    info: fields.number("info", 2),
-    features: fields.number("features", 4),
-    efr: base.type === 0x10 ? 0n : fields.big("efr", 8),
-    efr2: base.type === 0x10 ? 0n : fields.big("efr2", 8),
-    entries: fields.list("entries").map((entry) => entryOf(entry)),
+    capabilityOffset: fields.number("capabilityOffset", 16),
+    base: fields.big("base", 64),
+    segment: fields.number("segment", 16),
+    info: fields.number("info", 16),
+    features: fields.number("features", 32),
+    efr: base.type === 0x10 ? 0n : fields.big("efr", 64),
+    efr2: base.type === 0x10 ? 0n : fields.big("efr2", 64),
+    entries: fields.objects("entries").map((entry) => entryOf(entry)),
   };
 }
 
 function encode(given: LayoutFields): Uint8Array {
-  const fields = new GivenFields(given, "the table");
+  const fields = new JsonFields(given, "ivrs");
   const header = fields.object("header");
   const texts = Object.fromEntries(HEADER_TEXTS.map((name) => [name, header.text(name)]));
   const numbers = {
-    revision: header.number("revision", 1),
-    oemRevision: header.number("oemRevision", 4),
-    creatorRevision: header.number("creatorRevision", 4),
+    revision: header.number("revision", 8),
+    oemRevision: header.number("oemRevision", 32),
+    creatorRevision: header.number("creatorRevision", 32),
   };
   header.done();
-  const blocks = fields.list("blocks").map((one) => {
+  const blocks = fields.objects("blocks").map((one) => {
     const block = blockOf(one);
     one.done();
     return block;
   });
-  const info = fields.number("info", 4);
-  const bytes = encodeIvrs({ header: { ...texts, ...numbers }, info, reserved: fields.big("reserved", 8), blocks });
+  const info = fields.number("info", 32);
+  const bytes = encodeIvrs({ header: { ...texts, ...numbers }, info, reserved: fields.big("reserved", 64), blocks });
   const result = patched(bytes, fields);
   fields.done();
   return result;
 }
 
 /** Puts the bytes of `patches` in place. @throws InputError for an offset beyond the table */
-function patched(bytes: Uint8Array, fields: GivenFields): Uint8Array {
-  for (const patch of fields.list("patches")) {
-    const offset = patch.number("offset", 4);
+function patched(bytes: Uint8Array, fields: JsonFields): Uint8Array {
+  for (const patch of fields.objects("patches")) {
+    const offset = patch.number("offset", 32);
     if (offset >= bytes.length) {
       throw new InputError(`ivrs: patch at ${hex(offset)}, the table has ${bytes.length} bytes`);
     }
-    bytes[offset] = patch.number("value", 1);
+    bytes[offset] = patch.number("value", 8);
     patch.done();
   }
   return bytes;

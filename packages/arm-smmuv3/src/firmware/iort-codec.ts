@@ -1,6 +1,17 @@
-import { type LayoutCodec, type LayoutFields, InputError, readAcpiTable } from "@iommu-lab/core";
+import {
+  InputError,
+  JsonFields,
+  type LayoutCodec,
+  type LayoutFields,
+  otherBytes,
+  putOtherBytes,
+  readAcpiTable,
+  shown,
+} from "@iommu-lab/core";
 import { encodeIort } from "./iort-encode.ts";
 import {
+  type ByteFields,
+  type ByteValues,
   DEVICE_NAME_OFFSET,
   GLOBAL_INTERRUPTS,
   GLOBAL_INTERRUPTS_BYTES,
@@ -16,7 +27,6 @@ import {
 } from "./iort-layout.ts";
 import { describeIort } from "./iort-text.ts";
 import { type IortNode, type IortNodeBase, type IortTable, decodeIort } from "./iort.ts";
-import { JsonFields, shown } from "./json-fields.ts";
 
 /** Bytes of the fixed fields, by kind, in the newest revision. */
 const BODY_END: Readonly<Record<NodeKind, number>> = {
@@ -33,23 +43,37 @@ function isKind(kind: string): kind is NodeKind {
   return Object.hasOwn(NODE_TYPE, kind);
 }
 
+/** All fields of a structure. @throws InputError */
+function valuesOf<S extends ByteFields>(
+  fields: JsonFields,
+  layout: S,
+  defaults: Readonly<Record<string, number>> = {},
+): ByteValues<S> {
+  return Object.fromEntries(
+    Object.entries(layout).map(([name, [, size]]) => {
+      const value = fields.big(name, size * 8, BigInt(defaults[name] ?? 0));
+      return [name, size === 8 ? value : Number(value)];
+    }),
+  ) as ByteValues<S>;
+}
+
 /** Reads a node; offsets and lengths that are not given follow from what there is. */
 function nodeOf(fields: JsonFields, at: number): IortNode {
   const kind = fields.text("kind");
   const mappings = fields.objects("mappings").map((mapping) => {
-    const values = mapping.values(ID_MAPPING);
+    const values = valuesOf(mapping, ID_MAPPING);
     mapping.done();
     return values;
   });
   const base = (tail: number): IortNodeBase => {
     const ends = tail + mappings.length * ID_MAPPING_BYTES;
     return {
-      offset: fields.number("offset", 4, at),
-      length: fields.number("length", 2, ends),
-      revision: fields.number("revision", 1),
-      identifier: fields.number("identifier", 4),
-      mappingCount: fields.number("mappingCount", 4, mappings.length),
-      mappingOffset: fields.number("mappingOffset", 4, mappings.length === 0 ? 0 : tail),
+      offset: fields.number("offset", 32, at),
+      length: fields.number("length", 16, ends),
+      revision: fields.number("revision", 8),
+      identifier: fields.number("identifier", 32),
+      mappingCount: fields.number("mappingCount", 32, mappings.length),
+      mappingOffset: fields.number("mappingOffset", 32, mappings.length === 0 ? 0 : tail),
       mappings,
     };
   };
@@ -60,7 +84,7 @@ function nodeOf(fields: JsonFields, at: number): IortNode {
 
 function bodyOf(fields: JsonFields, kind: string, base: (tail: number) => IortNodeBase): IortNode {
   if (kind === "unknown") {
-    return { kind, ...base(NODE_HEADER_BYTES), type: fields.number("type", 1) };
+    return { kind, ...base(NODE_HEADER_BYTES), type: fields.number("type", 8) };
   }
   if (!isKind(kind)) {
     throw fields.error(
@@ -70,44 +94,44 @@ function bodyOf(fields: JsonFields, kind: string, base: (tail: number) => IortNo
   }
   switch (kind) {
     case "itsGroup": {
-      const identifiers = fields.integers("identifiers", 4).map(Number);
-      const body = fields.values(NODE_BODY.itsGroup, { itsCount: identifiers.length });
+      const identifiers = fields.integers("identifiers", 32).map(Number);
+      const body = valuesOf(fields, NODE_BODY.itsGroup, { itsCount: identifiers.length });
       return { kind, ...base(BODY_END.itsGroup + identifiers.length * 4), ...body, identifiers };
     }
     case "namedComponent": {
       const deviceName = fields.text("deviceName");
-      const body = fields.values(NODE_BODY.namedComponent);
+      const body = valuesOf(fields, NODE_BODY.namedComponent);
       return { kind, ...base(align4(DEVICE_NAME_OFFSET + deviceName.length + 1)), ...body, deviceName };
     }
     case "smmuV2":
       return smmuV2Of(fields, base);
     case "rmr": {
       const descriptors = fields.objects("descriptors").map((descriptor) => {
-        const values = descriptor.values(RMR_DESCRIPTOR);
+        const values = valuesOf(descriptor, RMR_DESCRIPTOR);
         descriptor.done();
         return values;
       });
-      const body = fields.values(NODE_BODY.rmr, { rmrCount: descriptors.length, rmrOffset: BODY_END.rmr });
+      const body = valuesOf(fields, NODE_BODY.rmr, { rmrCount: descriptors.length, rmrOffset: BODY_END.rmr });
       return { kind, ...base(BODY_END.rmr + descriptors.length * RMR_DESCRIPTOR_BYTES), ...body, descriptors };
     }
     case "rootComplex":
-      return { kind, ...base(BODY_END.rootComplex), ...fields.values(NODE_BODY.rootComplex) };
+      return { kind, ...base(BODY_END.rootComplex), ...valuesOf(fields, NODE_BODY.rootComplex) };
     case "smmuV3":
-      return { kind, ...base(BODY_END.smmuV3), ...fields.values(NODE_BODY.smmuV3) };
+      return { kind, ...base(BODY_END.smmuV3), ...valuesOf(fields, NODE_BODY.smmuV3) };
     default:
-      return { kind, ...base(BODY_END.pmcg), ...fields.values(NODE_BODY.pmcg) };
+      return { kind, ...base(BODY_END.pmcg), ...valuesOf(fields, NODE_BODY.pmcg) };
   }
 }
 
 function smmuV2Of(fields: JsonFields, base: (tail: number) => IortNodeBase): IortNode {
   const globals = fields.object("globalInterrupts");
-  const globalInterrupts = globals.values(GLOBAL_INTERRUPTS);
+  const globalInterrupts = valuesOf(globals, GLOBAL_INTERRUPTS);
   globals.done();
-  const contextInterrupts = fields.integers("contextInterrupts", 8);
-  const pmuInterrupts = fields.integers("pmuInterrupts", 8);
+  const contextInterrupts = fields.integers("contextInterrupts", 64);
+  const pmuInterrupts = fields.integers("pmuInterrupts", 64);
   const contexts = BODY_END.smmuV2 + GLOBAL_INTERRUPTS_BYTES;
   const pmus = contexts + contextInterrupts.length * 8;
-  const body = fields.values(NODE_BODY.smmuV2, {
+  const body = valuesOf(fields, NODE_BODY.smmuV2, {
     globalInterruptOffset: BODY_END.smmuV2,
     contextInterruptCount: contextInterrupts.length,
     contextInterruptOffset: contexts,
@@ -125,32 +149,12 @@ function align4(value: number): number {
 }
 
 const HEADER_NUMBERS = ["length", "revision", "checksum", "oemRevision", "creatorRevision"] as const;
-const HEADER_BYTES = { length: 4, revision: 1, checksum: 1, oemRevision: 4, creatorRevision: 4 } as const;
-
-/** Runs of bytes that fields do not explain: padding, gaps, odd texts. */
-function unexplained(bytes: Uint8Array, known: Uint8Array): { offset: number; hex: string }[] {
-  const runs: { offset: number; hex: string }[] = [];
-  let last = -2;
-  for (const [offset, byte] of bytes.entries()) {
-    if (byte === known[offset] || offset === CHECKSUM_OFFSET) {
-      continue;
-    }
-    const hex = byte.toString(16).padStart(2, "0");
-    const run = runs.at(-1);
-    if (run !== undefined && last === offset - 1) {
-      run.hex += hex;
-    } else {
-      runs.push({ offset, hex });
-    }
-    last = offset;
-  }
-  return runs;
-}
+const HEADER_BITS = { length: 32, revision: 8, checksum: 8, oemRevision: 32, creatorRevision: 32 } as const;
 
 function fieldsOf(table: IortTable, bytes: Uint8Array): LayoutFields {
   const { header, nodeOffset, reserved, nodes } = table;
   const { signature: _, checksumValid, checksum, ...named } = header;
-  const runs = unexplained(bytes, encodeIort(table));
+  const runs = otherBytes(bytes, encodeIort(table), CHECKSUM_OFFSET);
   return {
     ...named,
     ...(checksumValid ? {} : { checksum }),
@@ -164,7 +168,7 @@ function fieldsOf(table: IortTable, bytes: Uint8Array): LayoutFields {
 function tableOf(given: LayoutFields): Uint8Array {
   const fields = new JsonFields(given, "iort");
   const [length, revision, checksum, oemRevision, creatorRevision] = HEADER_NUMBERS.map((name) =>
-    fields.number(name, HEADER_BYTES[name], name.endsWith("evision") ? 1 : 0),
+    fields.number(name, HEADER_BITS[name], name.endsWith("evision") ? 1 : 0),
   ) as [number, number, number, number, number];
   const header = {
     signature: "IORT",
@@ -183,25 +187,11 @@ function tableOf(given: LayoutFields): Uint8Array {
     const last = nodes.at(-1);
     nodes.push(nodeOf(node, last === undefined ? IORT_HEADER_BYTES : last.offset + last.length));
   }
-  const nodeOffset = fields.number("nodeOffset", 4, IORT_HEADER_BYTES);
-  const reserved = fields.number("reserved", 4);
+  const nodeOffset = fields.number("nodeOffset", 32, IORT_HEADER_BYTES);
+  const reserved = fields.number("reserved", 32);
   const others = fields.objects("otherBytes");
   const bytes = encodeIort({ header, nodeOffset, reserved, nodes });
-  for (const run of others) {
-    const hex = run.text("hex");
-    const offset = run.number("offset", 4);
-    run.done();
-    if (!/^(?:[0-9a-f]{2})+$/i.test(hex) || offset + hex.length / 2 > bytes.length) {
-      throw run.error(
-        "hex",
-        `is ${JSON.stringify(hex)} at ${offset}, expected bytes within the table's ${bytes.length}`,
-      );
-    }
-    bytes.set(
-      Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)),
-      offset,
-    );
-  }
+  putOtherBytes(bytes, others);
   fields.done();
   if (header.checksumValid) {
     bytes[CHECKSUM_OFFSET] = 0;

@@ -36,7 +36,7 @@ export interface LayoutCodec {
    */
   decode(bytes: Uint8Array, file?: string): DecodedLayout;
   /**
-   * @param fields those of `decode`; what is absent is zero
+   * @param fields those of `decode`; what is absent is zero. JSON from outside goes through `layoutFields` first
    * @throws InputError for an unknown field, a wrong type or a value that does not fit
    */
   encode(fields: LayoutFields): Uint8Array;

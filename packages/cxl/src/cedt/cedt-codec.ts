@@ -6,6 +6,7 @@ import {
   type LayoutFields,
   type LayoutValue,
   readAcpiTable,
+  shown,
   writeAcpiTable,
 } from "@iommu-lab/core";
 import { type CedtStructure, parseCedt } from "./cedt.ts";
@@ -107,16 +108,12 @@ function fieldsOf(raw: RawStructure): LayoutFields {
     }
   }
   if (layout?.list !== undefined) {
-    fields[layout.list.name] = list.map(shown);
+    fields[layout.list.name] = shown(list);
   }
   if (rest.length > 0) {
-    fields["rest"] = Array.from(rest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    fields["rest"] = shown(rest);
   }
   return fields;
-}
-
-function shown(value: bigint): LayoutValue {
-  return value > BigInt(Number.MAX_SAFE_INTEGER) ? `0x${value.toString(16)}` : Number(value);
 }
 
 function structureBytes(value: LayoutValue, where: string): number[] {

@@ -1,8 +1,7 @@
 import type { LayoutCodec, LayoutFields } from "@iommu-lab/core";
-import { InputError } from "@iommu-lab/core";
+import { InputError, JsonFields, otherBytes, putOtherBytes } from "@iommu-lab/core";
 import type { NewDmarStructure, NewDmarTable } from "./dmar-encode.ts";
 import { encodeDmar } from "./dmar-encode.ts";
-import { FieldTaker } from "./dmar-fields.ts";
 import { describeDmar } from "./dmar-text.ts";
 import type { DeviceScope, DmarStructure, DmarTable } from "./dmar.ts";
 import { decodeDmar } from "./dmar.ts";
@@ -30,21 +29,13 @@ export const dmarCodec: LayoutCodec = {
     return { fields: fieldsOf(table, bytes), meaning: describeDmar(table) };
   },
   encode(given) {
-    const fields = new FieldTaker(given, "dmar");
+    const fields = new JsonFields(given, "dmar");
     const table = tableOf(fields);
-    const other = fields.list("otherBytes").map((run) => ({ at: run.number("offset", 32), hex: run.text("hex") }));
-    const checksum = fields.raw("checksum") === undefined ? undefined : fields.number("checksum", 8);
+    const others = fields.objects("otherBytes");
+    const checksum = fields.has("checksum") ? fields.number("checksum", 8) : undefined;
     fields.done();
     const bytes = encodeDmar(table);
-    for (const { at, hex } of other) {
-      if (!/^(?:[0-9a-f]{2})+$/i.test(hex) || at + hex.length / 2 > bytes.length) {
-        throw new InputError(`dmar: otherBytes ${JSON.stringify(hex)} at ${at}, expected bytes within ${bytes.length}`);
-      }
-      bytes.set(
-        Uint8Array.from(hex.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16)),
-        at,
-      );
-    }
+    putOtherBytes(bytes, others);
     bytes[CHECKSUM] = 0;
     const sum = bytes.reduce((total, one) => (total + one) & 0xff, 0);
     bytes[CHECKSUM] = checksum ?? (256 - sum) & 0xff;
@@ -54,22 +45,7 @@ export const dmarCodec: LayoutCodec = {
 
 function fieldsOf(table: DmarTable, bytes: Uint8Array): LayoutFields {
   const { header, hostAddressWidth, flags, structures } = table;
-  const known = encodeDmar(table);
-  const other: { readonly offset: number; hex: string }[] = [];
-  let last = -2;
-  for (const [offset, one] of bytes.entries()) {
-    if (one === known[offset] || offset === CHECKSUM) {
-      continue;
-    }
-    const digits = one.toString(16).padStart(2, "0");
-    const run = other.at(-1);
-    if (run !== undefined && last === offset - 1) {
-      run.hex += digits;
-    } else {
-      other.push({ offset, hex: digits });
-    }
-    last = offset;
-  }
+  const runs = otherBytes(bytes, encodeDmar(table), CHECKSUM);
   return {
     revision: header.revision,
     oemId: header.oemId,
@@ -81,7 +57,7 @@ function fieldsOf(table: DmarTable, bytes: Uint8Array): LayoutFields {
     flags,
     structures: structures.map((structure) => structureFields(structure)),
     ...(header.checksumValid ? {} : { checksum: header.checksum }),
-    ...(other.length === 0 ? {} : { otherBytes: other.map(({ offset, hex }) => ({ offset, hex })) }),
+    ...(runs.length === 0 ? {} : { otherBytes: runs }),
   };
 }
 
@@ -93,7 +69,7 @@ function structureFields({ offset: _offset, ...rest }: DmarStructure): LayoutFie
   return { ...rest, scopes };
 }
 
-function tableOf(fields: FieldTaker): NewDmarTable {
+function tableOf(fields: JsonFields): NewDmarTable {
   return {
     header: {
       revision: fields.number("revision", 8, 1),
@@ -105,19 +81,19 @@ function tableOf(fields: FieldTaker): NewDmarTable {
     },
     hostAddressWidth: fields.number("hostAddressWidth", 9, 48),
     flags: fields.number("flags", 8),
-    structures: fields.list("structures").map((structure) => structureOf(structure)),
+    structures: fields.objects("structures").map((structure) => structureOf(structure)),
   };
 }
 
-function structureOf(fields: FieldTaker): NewDmarStructure {
+function structureOf(fields: JsonFields): NewDmarStructure {
   const kind = fields.text("kind");
-  const length = fields.raw("length") === undefined ? {} : { length: fields.number("length", 16) };
+  const length = fields.has("length") ? { length: fields.number("length", 16) } : {};
   const structure = bodyOf(fields, kind);
   fields.done();
   return { ...structure, ...length };
 }
 
-function bodyOf(fields: FieldTaker, kind: string): NewDmarStructure {
+function bodyOf(fields: JsonFields, kind: string): NewDmarStructure {
   switch (kind) {
     case "drhd":
       return {
@@ -171,15 +147,15 @@ function bodyOf(fields: FieldTaker, kind: string): NewDmarStructure {
   }
 }
 
-function scopesOf(fields: FieldTaker): readonly DeviceScope[] {
-  return fields.list("scopes").map((scope) => {
+function scopesOf(fields: JsonFields): readonly DeviceScope[] {
+  return fields.objects("scopes").map((scope) => {
     const read: DeviceScope = {
       type: scope.number("type", 8),
       flags: scope.number("flags", 8),
       reserved: scope.number("reserved", 8),
       enumerationId: scope.number("enumerationId", 8),
       startBus: scope.number("startBus", 8),
-      path: scope.list("path").map((hop) => {
+      path: scope.objects("path").map((hop) => {
         const one = { device: hop.number("device", 8), function: hop.number("function", 8) };
         hop.done();
         return one;
