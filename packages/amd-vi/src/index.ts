@@ -31,7 +31,8 @@ export {
   targetIvhdType,
 } from "./firmware/linux-view.ts";
 export { AmdIommu, type AmdIommuOptions, type AmdIommuPorts } from "./hardware/amd-iommu.ts";
-export { type CachePolicies, type CachePolicy } from "./hardware/cache-policy.ts";
+export { type CachePolicies } from "./hardware/cache-policy.ts";
+export type { CachePolicy } from "@iommu-lab/pci";
 export { type OpenPoints, defaultOpenPoints } from "./hardware/open-points.ts";
 export { type InterruptLine } from "./interrupt.ts";
 export { commandName, commandOpcode, describeCommand, iotlbPasid } from "./layout/command-text.ts";

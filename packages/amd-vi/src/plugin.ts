@@ -12,8 +12,7 @@ import {
   strategyOf,
   token,
 } from "@iommu-lab/core";
-import type { AtsPolicy, Rid } from "@iommu-lab/pci";
-import { FABRIC, PCI_BUS, TOPOLOGY } from "@iommu-lab/pci";
+import { type AtsPolicy, type CachePolicy, FABRIC, PCI_BUS, type Rid, TOPOLOGY } from "@iommu-lab/pci";
 import { parseCommandLine } from "./driver/command-line.ts";
 import { AmdIommuDriver } from "./driver/driver.ts";
 import { EventThread } from "./driver/event-thread.ts";
@@ -29,7 +28,7 @@ import { encodeIvrs } from "./firmware/ivrs-encode.ts";
 import { decodeIvrs } from "./firmware/ivrs.ts";
 import { linuxIvrs } from "./firmware/linux-view.ts";
 import { AmdIommu } from "./hardware/amd-iommu.ts";
-import type { CachePolicies, CachePolicy } from "./hardware/cache-policy.ts";
+import type { CachePolicies } from "./hardware/cache-policy.ts";
 import type { OpenPoints } from "./hardware/open-points.ts";
 import { defaultOpenPoints } from "./hardware/open-points.ts";
 import type { FeatureOptions } from "./layout/features.ts";

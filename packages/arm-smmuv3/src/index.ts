@@ -4,7 +4,8 @@
  * @packageDocumentation
  */
 export { ATS_SLOT, atsPolicyOf, smmuv3OnDemand, smmuv3OnDemand612, smmuv3WithPaging61 } from "./ats-policy.ts";
-export { type CachePolicies, type CachePolicy } from "./hardware/cache-policy.ts";
+export { type CachePolicies } from "./hardware/cache-policy.ts";
+export type { CachePolicy } from "@iommu-lab/pci";
 export { Smmu, type SmmuOptions, type SmmuPorts } from "./hardware/smmu.ts";
 export { InterruptLine, type InterruptLines, interruptLines } from "./interrupt-line.ts";
 export { commandName, describeCommand } from "./layout/command-text.ts";

@@ -13,7 +13,7 @@ import {
   preempt,
   token,
 } from "@iommu-lab/core";
-import { FABRIC, PCI_BUS } from "@iommu-lab/pci";
+import { type CachePolicy, FABRIC, PCI_BUS } from "@iommu-lab/pci";
 import { atsPolicyOf } from "./ats-policy.ts";
 import { ArmSmmuV3Driver } from "./driver/driver.ts";
 import type { CommandFilter } from "./driver/invalidation-site.ts";
@@ -30,7 +30,7 @@ import {
   ridOf,
   streamIdOf,
 } from "./machine.ts";
-import type { CachePolicies, CachePolicy } from "./hardware/cache-policy.ts";
+import type { CachePolicies } from "./hardware/cache-policy.ts";
 import { Smmu } from "./hardware/smmu.ts";
 import type { InterruptLines } from "./interrupt-line.ts";
 import { interruptLines } from "./interrupt-line.ts";

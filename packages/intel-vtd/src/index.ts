@@ -36,7 +36,8 @@ export {
   unitOf,
   unitsInKernelOrder,
 } from "./firmware/scope-match.ts";
-export { type CachePolicies, type CachePolicy } from "./hardware/cache-policy.ts";
+export { type CachePolicies } from "./hardware/cache-policy.ts";
+export type { CachePolicy } from "@iommu-lab/pci";
 export { type Register64, VtdUnit, type VtdUnitOptions, type VtdUnitPorts } from "./hardware/vtd-unit.ts";
 export { type InterruptSink } from "./interrupt.ts";
 export { ALL_PAGES_ORDER, type AlignedRange, alignedRange, codePages, decodePages } from "./layout/address-range.ts";

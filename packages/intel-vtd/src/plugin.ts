@@ -1,13 +1,13 @@
 import type { PlatformHost, Plugin, Token } from "@iommu-lab/core";
 import { BOOT, CLOCK, IOMMU_CORE, InputError, KERNEL, MEMORY, MMIO, SCHEDULER, TRACE, token } from "@iommu-lab/core";
-import { FABRIC, PCI_BUS } from "@iommu-lab/pci";
+import { type CachePolicy, FABRIC, PCI_BUS } from "@iommu-lab/pci";
 import { bootIntelIommu } from "./driver/boot.ts";
 import { intelIommuWords } from "./driver/command-line.ts";
 import { FaultInterrupt } from "./driver/fault-interrupt.ts";
 import type { FirmwareOptions, IntegratedAtc, ReservedMemory } from "./firmware/dmar-build.ts";
 import { buildDmar } from "./firmware/dmar-build.ts";
 import type { DescriptorFilter } from "./driver/invalidation-site.ts";
-import type { CachePolicies, CachePolicy } from "./hardware/cache-policy.ts";
+import type { CachePolicies } from "./hardware/cache-policy.ts";
 import type { VtdUnitOptions } from "./hardware/vtd-unit.ts";
 import { VtdUnit } from "./hardware/vtd-unit.ts";
 import type { RawRegister, VtdFeatures } from "./unit-registers.ts";

@@ -80,6 +80,7 @@ export { type PageRequestOptions, type PageRequestResult, type PageResponse } fr
 export { type QueueOptions, type RequestQueue } from "./endpoint/queued-requests.ts";
 export { type PastTranslation, type TranslationOptions } from "./endpoint/translations.ts";
 export { AcsControl, type PeerDecision } from "./fabric/acs-control.ts";
+export { type CacheLimits, type CachePolicy, cacheLimits, cachePolicies, xorshift32 } from "./fabric/cache-policy.ts";
 export { type RequestCount, TlpCounters } from "./fabric/counters.ts";
 export { AER_ERROR, type AerError, ErrorLog, type ErrorListener } from "./fabric/error-log.ts";
 export { type SriovRegisters, type VirtualFunction, VirtualFunctions } from "./endpoint/virtual-functions.ts";

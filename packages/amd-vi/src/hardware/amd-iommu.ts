@@ -1,11 +1,19 @@
 import type { Clock, Digest, Digestible, Engine, MmioRegion, PhysicalMemory, Trace } from "@iommu-lab/core";
-import type { IommuHardware, PageRequest, Rid, RootComplex, TranslateResult } from "@iommu-lab/pci";
+import {
+  type CachePolicy,
+  type IommuHardware,
+  type PageRequest,
+  type Rid,
+  type RootComplex,
+  type TranslateResult,
+  cachePolicies,
+} from "@iommu-lab/pci";
 import type { InterruptLine } from "../interrupt.ts";
 import type { Features } from "../layout/features.ts";
 import { decodeFeatures } from "../layout/features.ts";
 import { CONTROL_BIT, PPR_AUTO_RESPONSE } from "../layout/registers.ts";
-import type { CachePolicies, CachePolicy } from "./cache-policy.ts";
-import { policiesOf } from "./cache-policy.ts";
+import type { CachePolicies } from "./cache-policy.ts";
+import { CACHES } from "./cache-policy.ts";
 import { CommandProcessor } from "./command-processor.ts";
 import { ControlRegister } from "./control-register.ts";
 import { DeviceTable } from "./device-table.ts";
@@ -90,7 +98,7 @@ export class AmdIommu implements IommuHardware, MmioRegion, Digestible {
     const control = this.#control;
     const exclusion = this.#exclusion;
     const hardwareEvents = new HardwareEvents(features.hardwareErrorRegisters);
-    const policies = policiesOf(options.caches);
+    const policies = cachePolicies(CACHES, options.caches);
     const table = this.#deviceTable(options, memory, policies);
     const caches = new TranslationCaches(policies);
     const events = new LogBuffer({

@@ -1,21 +1,4 @@
-import { InputError } from "@iommu-lab/core";
-
-/**
- * Which results a unit keeps. `keep-all`: everything the architecture allows, so that a forgotten invalidation shows;
- * `none`: nothing; `lru`: as many as it says, those used last; `random`: chance decides at each use, the same for the same
- * seed. What software may rely on is the same under all of them.
- */
-export type CachePolicy =
-  | "keep-all"
-  | "none"
-  | {
-      /** How many entries are kept. */
-      readonly lru: number;
-    }
-  | {
-      /** Seed of the chance. */
-      readonly random: number;
-    };
+import { type CachePolicy, xorshift32 } from "@iommu-lab/pci";
 
 /** A policy for each cache. */
 export interface CachePolicies {
@@ -29,42 +12,8 @@ export interface CachePolicies {
   readonly gcr3?: CachePolicy;
 }
 
-/** A policy, taken apart. */
-export interface ParsedPolicy {
-  /** How many entries are kept; 0 = none, `Infinity` = all. */
-  readonly capacity: number;
-  /** Seed of the chance that drops entries; -1 = no chance. */
-  readonly seed: number;
-}
-
-/** @throws InputError for a capacity below 1 or a seed below 0 */
-export function parsePolicy(policy: CachePolicy): ParsedPolicy {
-  if (policy === "keep-all") {
-    return { capacity: Infinity, seed: -1 };
-  }
-  if (policy === "none") {
-    return { capacity: 0, seed: -1 };
-  }
-  const [name, least, value] = "lru" in policy ? ["lru", 1, policy.lru] : ["random", 0, policy.random];
-  if (!Number.isInteger(value) || value < least || value >= 2 ** 31) {
-    throw new InputError(`cache policy ${name}: ${value}, expected a whole number of at least ${least}`);
-  }
-  return name === "lru" ? { capacity: value, seed: -1 } : { capacity: Infinity, seed: value };
-}
-
-/** Whether one policy is given for all caches. */
-function isOne(caches: CachePolicy | CachePolicies): caches is CachePolicy {
-  return typeof caches === "string" || "lru" in caches || "random" in caches;
-}
-
-/** A policy for each cache, from one for all or from some. */
-export function policiesOf(caches: CachePolicy | CachePolicies): Required<CachePolicies> {
-  if (isOne(caches)) {
-    return { deviceTable: caches, translations: caches, directories: caches, gcr3: caches };
-  }
-  const { deviceTable = "keep-all", translations = "keep-all", directories = "keep-all", gcr3 = "keep-all" } = caches;
-  return { deviceTable, translations, directories, gcr3 };
-}
+/** Names of the caches of a unit. */
+export const CACHES: readonly (keyof CachePolicies)[] = ["deviceTable", "translations", "directories", "gcr3"];
 
 /** Seeded chance: xorshift over 32 bits. */
 export class Chance {
@@ -81,11 +30,7 @@ export class Chance {
 
   /** A number from 0 to `count` - 1. */
   below(count: number): number {
-    let state = this.#state;
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    this.#state = state >>> 0;
+    this.#state = xorshift32(this.#state);
     return this.#state % count;
   }
 }

@@ -1,8 +1,7 @@
 import type { Digest, Digestible, PhysicalMemory } from "@iommu-lab/core";
-import type { Rid } from "@iommu-lab/pci";
+import type { CachePolicy, Rid } from "@iommu-lab/pci";
 import { DTE_BYTES } from "../layout/device-table-entry.ts";
 import { decodeDeviceTableBase } from "../layout/registers.ts";
-import type { CachePolicy } from "./cache-policy.ts";
 import type { DteContext } from "./dte-check.ts";
 import { dteProblem, interruptProblem } from "./dte-check.ts";
 import { FetchedDte } from "./fetched-dte.ts";

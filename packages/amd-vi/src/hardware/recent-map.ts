@@ -1,6 +1,6 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
-import type { CachePolicy } from "./cache-policy.ts";
-import { Chance, parsePolicy } from "./cache-policy.ts";
+import { type CachePolicy, cacheLimits } from "@iommu-lab/pci";
+import { Chance } from "./cache-policy.ts";
 
 const DROP_ONE_OF = 4;
 
@@ -12,7 +12,7 @@ export class RecentMap<T> implements Digestible {
   readonly #entries = new Map<number, T>();
 
   constructor(policy: CachePolicy) {
-    const { capacity, seed } = parsePolicy(policy);
+    const { capacity, seed } = cacheLimits(policy);
     this.#capacity = capacity;
     this.#chance = seed < 0 ? undefined : new Chance(seed);
   }

@@ -1,6 +1,6 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
-import type { CachePolicy } from "./cache-policy.ts";
-import { Chance, parsePolicy } from "./cache-policy.ts";
+import { type CachePolicy, cacheLimits } from "@iommu-lab/pci";
+import { Chance } from "./cache-policy.ts";
 
 const FIRST_SLOTS = 64;
 /** With chance: one of so many uses drops an entry. */
@@ -34,7 +34,7 @@ export class TagCache implements Digestible {
   #size = 0;
 
   constructor(policy: CachePolicy) {
-    const { capacity, seed } = parsePolicy(policy);
+    const { capacity, seed } = cacheLimits(policy);
     this.#capacity = capacity;
     this.#chance = seed < 0 ? undefined : new Chance(seed);
   }

@@ -1,21 +1,5 @@
-import { type Digest, type Digestible, InputError } from "@iommu-lab/core";
-
-/**
- * What one cache keeps: everything the architecture allows (`keep-all`: nothing leaves but by an invalidation, so one that
- * was forgotten shows), nothing, the entries used last (`lru`, a capacity), or what chance leaves (`random`, a seed).
- * Whatever it is, results are ones that the architecture allows.
- */
-export type CachePolicy =
-  | "keep-all"
-  | "none"
-  | {
-      /** How many entries are kept, at least 1. */
-      readonly lru: number;
-    }
-  | {
-      /** Seed of the chance, 0 or more. */
-      readonly random: number;
-    };
+import type { Digest, Digestible } from "@iommu-lab/core";
+import { type CachePolicy, cacheLimits, xorshift32 } from "@iommu-lab/pci";
 
 /** The policy of each cache. */
 export interface CachePolicies {
@@ -27,18 +11,8 @@ export interface CachePolicies {
   readonly walks?: CachePolicy;
 }
 
-function isOne(caches: CachePolicy | CachePolicies): caches is CachePolicy {
-  return typeof caches === "string" || "lru" in caches || "random" in caches;
-}
-
-/** A policy for each cache, from one for all or from some. */
-export function policiesOf(caches: CachePolicy | CachePolicies): Required<CachePolicies> {
-  if (isOne(caches)) {
-    return { config: caches, translations: caches, walks: caches };
-  }
-  const { config = "keep-all", translations = "keep-all", walks = "keep-all" } = caches;
-  return { config, translations, walks };
-}
+/** Names of the caches of an SMMU. */
+export const CACHES: readonly (keyof CachePolicies)[] = ["config", "translations", "walks"];
 
 /**
  * A policy at work: whether an entry is kept, how many, and which one goes.
@@ -51,22 +25,15 @@ export class Retention implements Digestible {
   /** Entries go in the order of their last use. */
   readonly ordered: boolean;
   readonly #random: boolean;
-  #state = 0;
+  #state: number;
 
   /** @throws InputError for a capacity below 1 or a seed below 0 */
   constructor(policy: CachePolicy) {
+    const { capacity, seed } = cacheLimits(policy);
+    this.capacity = capacity;
     this.ordered = typeof policy === "object" && "lru" in policy;
-    this.#random = typeof policy === "object" && "random" in policy;
-    this.capacity = policy === "none" ? 0 : Infinity;
-    if (typeof policy === "object") {
-      const [name, least, value] =
-        "lru" in policy ? (["lru", 1, policy.lru] as const) : (["random", 0, policy.random] as const);
-      if (!Number.isInteger(value) || value < least || value >= 2 ** 31) {
-        throw new InputError(`cache policy ${name}: ${value}, expected a whole number of at least ${least}`);
-      }
-      this.capacity = name === "lru" ? value : Infinity;
-      this.#state = name === "lru" ? 0 : (value ^ 0x9e3779b9) >>> 0 || 1;
-    }
+    this.#random = seed >= 0;
+    this.#state = this.#random ? (seed ^ 0x9e3779b9) >>> 0 || 1 : 0;
   }
 
   /** Whether an entry that was read is kept. */
@@ -87,11 +54,7 @@ export class Retention implements Digestible {
   }
 
   #next(): number {
-    let state = this.#state;
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    this.#state = state >>> 0;
+    this.#state = xorshift32(this.#state);
     return this.#state;
   }
 }

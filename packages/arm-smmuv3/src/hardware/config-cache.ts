@@ -1,5 +1,6 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
-import { type CachePolicy, Retention } from "./cache-policy.ts";
+import type { CachePolicy } from "@iommu-lab/pci";
+import { Retention } from "./cache-policy.ts";
 import { ContextEntry } from "./context-entry.ts";
 import { EntryCache } from "./entry-cache.ts";
 import { Level1Entry } from "./level1-entry.ts";

@@ -1,6 +1,7 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
 import { ATTR, NEEDS_UPDATE } from "./attributes.ts";
-import { type CachePolicy, Retention } from "./cache-policy.ts";
+import type { CachePolicy } from "@iommu-lab/pci";
+import { Retention } from "./cache-policy.ts";
 import { alignDown, power } from "./table-geometry.ts";
 import { TranslationCache } from "./translation-cache.ts";
 

@@ -1,5 +1,13 @@
 import type { Clock, Digest, Digestible, Engine, MmioRegion, PhysicalMemory, Trace } from "@iommu-lab/core";
-import type { IommuHardware, PageRequest, Rid, RootComplex, TranslateResult } from "@iommu-lab/pci";
+import {
+  type CachePolicy,
+  type IommuHardware,
+  type PageRequest,
+  type Rid,
+  type RootComplex,
+  type TranslateResult,
+  cachePolicies,
+} from "@iommu-lab/pci";
 import type { InterruptLines } from "../interrupt-line.ts";
 import { EVENT_BYTES } from "../layout/event-record.ts";
 import type { IdRegisters, Identification } from "../layout/id-registers.ts";
@@ -9,7 +17,7 @@ import { GERROR, IRQ_CTRL } from "../layout/registers.ts";
 import { AtcInvalidations } from "./atc-invalidations.ts";
 import { CommandExecutor } from "./command-executor.ts";
 import { CommandQueue } from "./command-queue.ts";
-import { type CachePolicies, type CachePolicy, policiesOf } from "./cache-policy.ts";
+import { CACHES, type CachePolicies } from "./cache-policy.ts";
 import { AtsRequests } from "./ats-requests.ts";
 import { Answers } from "./answers.ts";
 import { ConfigCache } from "./config-cache.ts";
@@ -88,7 +96,7 @@ export class Smmu implements IommuHardware, MmioRegion, Digestible {
     const id = decodeIdRegisters(options.id);
     this.name = name;
     this.id = id;
-    const caches = policiesOf(options.caches);
+    const caches = cachePolicies(CACHES, options.caches);
     const configs = new ConfigCache(caches.config);
     const tlb = new IoTlb(caches.translations, caches.walks);
     const site = new FaultSite();

@@ -12,6 +12,7 @@ import {
   AT_TRANSLATED,
   AT_TRANSLATION_REQUEST,
   AT_UNTRANSLATED,
+  type CachePolicy,
   type Delivery,
   type IommuHardware,
   NO_PASID,
@@ -19,7 +20,7 @@ import {
   type RootComplex,
   type TranslateResult,
 } from "@iommu-lab/pci";
-import type { CachePolicies, CachePolicy } from "../../src/hardware/cache-policy.ts";
+import type { CachePolicies } from "../../src/hardware/cache-policy.ts";
 import { Smmu } from "../../src/hardware/smmu.ts";
 import { interruptLines } from "../../src/interrupt-line.ts";
 import { cmdSync } from "../../src/layout/command.ts";

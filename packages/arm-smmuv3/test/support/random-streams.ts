@@ -1,7 +1,14 @@
-import { NO_PASID, REQUEST_EXECUTE, REQUEST_NO_WRITE, REQUEST_PRIVILEGED, REQUEST_WRITE } from "@iommu-lab/pci";
+import {
+  type CachePolicy,
+  NO_PASID,
+  REQUEST_EXECUTE,
+  REQUEST_NO_WRITE,
+  REQUEST_PRIVILEGED,
+  REQUEST_WRITE,
+} from "@iommu-lab/pci";
 import * as fc from "fast-check";
 import { expect } from "vitest";
-import type { CachePolicies, CachePolicy } from "../../src/hardware/cache-policy.ts";
+import type { CachePolicies } from "../../src/hardware/cache-policy.ts";
 import { encodeCd } from "../../src/layout/context-descriptor.ts";
 import { eventName } from "../../src/layout/event-record.ts";
 import { CR0, CR2 } from "../../src/layout/registers.ts";

@@ -1,21 +1,5 @@
 import type { Digest } from "@iommu-lab/core";
-
-/**
- * Which results a cache keeps: everything the architecture allows (`keep-all`: nothing leaves but by an invalidation or
- * a reset, so a forgotten invalidation shows), nothing (`none`), the last used ones (`lru`, a capacity), or any of them
- * for any time (`random`, a seed). What a request may reach is legal under all.
- */
-export type CachePolicy =
-  | "keep-all"
-  | "none"
-  | {
-      /** The most entries kept. */
-      readonly lru: number;
-    }
-  | {
-      /** The seed. */
-      readonly random: number;
-    };
+import { type CachePolicy, cacheLimits, xorshift32 } from "@iommu-lab/pci";
 
 /** The policy of each cache of a unit. */
 export interface CachePolicies {
@@ -29,6 +13,9 @@ export interface CachePolicies {
   readonly paging?: CachePolicy;
 }
 
+/** Names of the caches of a unit. */
+export const CACHES: readonly (keyof CachePolicies)[] = ["context", "pasid", "iotlb", "paging"];
+
 /** A policy at work: what a cache asks before it keeps or uses an entry. */
 export class Replacement {
   /** Entries are kept at all. */
@@ -40,12 +27,14 @@ export class Replacement {
   readonly #random: boolean;
   #state: number;
 
+  /** @throws InputError for a capacity below 1 or a seed below 0 */
   constructor(policy: CachePolicy) {
-    this.keeps = policy !== "none";
+    const { capacity, seed } = cacheLimits(policy);
+    this.keeps = capacity > 0;
     this.ordered = typeof policy === "object" && "lru" in policy;
-    this.limit = typeof policy === "object" && "lru" in policy ? Math.max(1, policy.lru) : Infinity;
-    this.#random = typeof policy === "object" && "random" in policy;
-    this.#state = typeof policy === "object" && "random" in policy ? (policy.random ^ 0x9e3779b9) | 1 : 0;
+    this.limit = capacity;
+    this.#random = seed >= 0;
+    this.#state = this.#random ? ((seed ^ 0x9e3779b9) | 1) >>> 0 : 0;
   }
 
   /** Whether an entry that was found is dropped all the same: one time in four under `random`. */
@@ -53,16 +42,12 @@ export class Replacement {
     if (!this.#random) {
       return false;
     }
-    let state = this.#state;
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    this.#state = state;
-    return (state & 3) === 0;
+    this.#state = xorshift32(this.#state);
+    return (this.#state & 3) === 0;
   }
 
   /** Where the chance stands. */
   digest(into: Digest): void {
-    into.number(this.#state >>> 0);
+    into.number(this.#state);
   }
 }

@@ -1,6 +1,6 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
 import { PGTT_FIRST_STAGE, PGTT_NESTED } from "../layout/pasid-entry.ts";
-import type { CachePolicy } from "./cache-policy.ts";
+import type { CachePolicy } from "@iommu-lab/pci";
 import { Replacement } from "./cache-policy.ts";
 import { power, shiftRight } from "./page-shift.ts";
 import { TagStore } from "./tag-store.ts";

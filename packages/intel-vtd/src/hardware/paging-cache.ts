@@ -1,5 +1,5 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
-import type { CachePolicy } from "./cache-policy.ts";
+import type { CachePolicy } from "@iommu-lab/pci";
 import { Replacement } from "./cache-policy.ts";
 import { power, shiftRight } from "./page-shift.ts";
 import { TagStore } from "./tag-store.ts";

@@ -1,5 +1,6 @@
 import type { Digest, Digestible } from "@iommu-lab/core";
-import type { CachePolicies, CachePolicy } from "./cache-policy.ts";
+import { type CachePolicy, cachePolicies } from "@iommu-lab/pci";
+import { CACHES, type CachePolicies } from "./cache-policy.ts";
 import { EntryCache } from "./entry-cache.ts";
 import { HeldContext, HeldScalableContext } from "./held-context.ts";
 import { HeldPasid } from "./held-pasid.ts";
@@ -31,7 +32,7 @@ export class TranslationCaches implements Digestible {
   readonly permissions: PermissionCache;
 
   constructor(policy: CachePolicy | CachePolicies) {
-    const { context, pasid, iotlb, paging } = policies(policy);
+    const { context, pasid, iotlb, paging } = cachePolicies(CACHES, policy);
     this.contexts = new EntryCache(context, () => new HeldContext());
     this.scalableContexts = new EntryCache(context, () => new HeldScalableContext());
     this.pasids = new EntryCache(pasid, () => new HeldPasid());
@@ -119,10 +120,4 @@ export class TranslationCaches implements Digestible {
       part.digest(into);
     }
   }
-}
-
-function policies(policy: CachePolicy | CachePolicies): Required<CachePolicies> {
-  const each = typeof policy === "object" && !("lru" in policy) && !("random" in policy) ? policy : undefined;
-  const all: CachePolicy = each === undefined ? (policy as CachePolicy) : "keep-all";
-  return { context: all, pasid: all, iotlb: all, paging: all, ...each };
 }

@@ -1,10 +1,10 @@
 import type { Clock, Digest, Digestible, Engine, MmioRegion, PhysicalMemory, Trace } from "@iommu-lab/core";
-import type { IommuHardware, PageRequest, Rid, RootComplex, TranslateResult } from "@iommu-lab/pci";
+import type { CachePolicy, IommuHardware, PageRequest, Rid, RootComplex, TranslateResult } from "@iommu-lab/pci";
 import type { InterruptSink } from "../interrupt.ts";
 import type { Capabilities } from "../layout/capabilities.ts";
 import { decodeCapabilities } from "../layout/capabilities.ts";
 import { TTM_LEGACY, TTM_SCALABLE } from "../layout/registers.ts";
-import type { CachePolicies, CachePolicy } from "./cache-policy.ts";
+import type { CachePolicies } from "./cache-policy.ts";
 import { Executor } from "./descriptor-executor.ts";
 import { FaultRecorder } from "./fault-recorder.ts";
 import { GlobalCommand } from "./global-command.ts";

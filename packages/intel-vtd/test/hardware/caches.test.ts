@@ -1,4 +1,4 @@
-import { PROT_READ, PROT_WRITE, PageTable, x86_64 } from "@iommu-lab/core";
+import { InputError, PROT_READ, PROT_WRITE, PageTable, x86_64 } from "@iommu-lab/core";
 import {
   EMPTY_PASID_ENTRY,
   contextCacheInvalidation,
@@ -106,6 +106,12 @@ describe("IOTLB", () => {
     expect(reaches(machine, 2)).toBe(false);
     machine.submit(iotlbPageInvalidation(5, 1, 0, true, drain));
     expect(reaches(machine, 1)).toBe(false);
+  });
+
+  test("a policy that is none is refused", () => {
+    for (const wrong of [{ lru: 0 }, { lru: Number.NaN }, { iotlb: { random: -1 } }]) {
+      expect(() => new Machine({ caches: wrong })).toThrow(InputError);
+    }
   });
 
   test("without caches an unmapped page is gone at once", () => {
