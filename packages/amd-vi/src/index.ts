@@ -32,7 +32,7 @@ export {
 } from "./firmware/linux-view.ts";
 export { AmdIommu, type AmdIommuOptions, type AmdIommuPorts } from "./hardware/amd-iommu.ts";
 export { type CachePolicies } from "./hardware/cache-policy.ts";
-export type { CachePolicy } from "@iommu-lab/pci";
+export type { CachePolicy, ExplainedAtsPolicy } from "@iommu-lab/pci";
 export { type OpenPoints, defaultOpenPoints } from "./hardware/open-points.ts";
 export { type InterruptLine } from "./interrupt.ts";
 export { commandName, commandOpcode, describeCommand, iotlbPasid } from "./layout/command-text.ts";
@@ -104,4 +104,4 @@ export {
   invalidationTimeout,
 } from "./layout/registers.ts";
 export { AMD_ATS_SLOT, AMD_IOMMUS, type AmdViOptions, amdvi } from "./plugin.ts";
-export { type ExplainedAtsPolicy, amdIdentityAtsOff, amdWithAnyTranslation } from "./policy.ts";
+export { amdIdentityAtsOff, amdWithAnyTranslation } from "./policy.ts";

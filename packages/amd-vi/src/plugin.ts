@@ -1,4 +1,4 @@
-import type { KernelProfile, Op, PlatformHost, Plugin, Token } from "@iommu-lab/core";
+import type { Op, PlatformHost, Plugin, Token } from "@iommu-lab/core";
 import {
   BOOT,
   CLOCK,
@@ -12,7 +12,7 @@ import {
   strategyOf,
   token,
 } from "@iommu-lab/core";
-import { type AtsPolicy, type CachePolicy, FABRIC, PCI_BUS, type Rid, TOPOLOGY } from "@iommu-lab/pci";
+import { type CachePolicy, FABRIC, PCI_BUS, type Rid, TOPOLOGY, atsPolicyInSlot } from "@iommu-lab/pci";
 import { parseCommandLine } from "./driver/command-line.ts";
 import { AmdIommuDriver } from "./driver/driver.ts";
 import { EventThread } from "./driver/event-thread.ts";
@@ -263,7 +263,7 @@ function* boot(host: PlatformHost, plans: readonly UnitPlan[], filter: CommandFi
   const kernel = host.get(KERNEL);
   const version = strategyOf(kernel, amdVersions, "amd-vi");
   const commandLine = parseCommandLine(kernel);
-  const policy = atsPolicyOf(kernel);
+  const policy = atsPolicyInSlot(kernel, AMD_ATS_SLOT) ?? amdWithAnyTranslation;
   const firmware = commandLine.off ? undefined : readFirmware(host, plans);
   if (firmware === undefined) {
     return;
@@ -282,29 +282,4 @@ function* boot(host: PlatformHost, plans: readonly UnitPlan[], filter: CommandFi
     policy,
   });
   yield* initUnits(state, () => new AmdIommuDriver(state));
-}
-
-/** The ATS policy in force. @throws InputError when the slot holds something else */
-function atsPolicyOf(kernel: KernelProfile): AtsPolicy {
-  const slot = kernel.slots[AMD_ATS_SLOT];
-  if (slot === undefined) {
-    return amdWithAnyTranslation;
-  }
-  if (!isAtsPolicy(slot)) {
-    throw new InputError(`slot ${AMD_ATS_SLOT}: expected an ATS policy with id, source, wants and basis`);
-  }
-  return slot;
-}
-
-function isAtsPolicy(value: unknown): value is AtsPolicy {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "id" in value &&
-    "source" in value &&
-    "wants" in value &&
-    typeof value.wants === "function" &&
-    "basis" in value &&
-    typeof value.basis === "function"
-  );
 }

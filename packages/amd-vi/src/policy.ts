@@ -1,11 +1,5 @@
 import type { Basis } from "@iommu-lab/core";
-import type { AtsEvent, AtsPolicy, AtsState } from "@iommu-lab/pci";
-
-/** A policy that also tells the fact behind an answer. */
-export interface ExplainedAtsPolicy extends AtsPolicy {
-  /** The fact in plain words, with the answer: `… : ATS off`. */
-  reason(event: AtsEvent, state: AtsState): string;
-}
+import type { AtsEvent, AtsState, ExplainedAtsPolicy } from "@iommu-lab/pci";
 
 function translated({ ridDomain }: AtsState): boolean {
   return ridDomain !== "none" && ridDomain !== "BLOCKED";
@@ -78,11 +72,4 @@ function identityOffReason(event: AtsEvent, state: AtsState): string {
   return livePasids > 0
     ? `IDENTITY, and ${livePasids === 1 ? "a PASID is" : `${livePasids} PASIDs are`} attached: ATS on`
     : "IDENTITY, and no PASID is attached: ATS off";
-}
-
-/** The fact behind an answer of any policy; of one that does not tell, its name and the state it answered for. */
-export function reasonOf(policy: AtsPolicy | ExplainedAtsPolicy, event: AtsEvent, state: AtsState): string {
-  return "reason" in policy
-    ? policy.reason(event, state)
-    : `${policy.id} answers so for the RID on ${state.ridDomain} with ${state.livePasids} PASIDs`;
 }

@@ -1,6 +1,6 @@
 import type { Basis, KernelProfile } from "@iommu-lab/core";
 import { InputError } from "@iommu-lab/core";
-import type { AtsEvent, AtsPolicy, AtsState } from "@iommu-lab/pci";
+import { type AtsEvent, type AtsPolicy, type AtsState, atsPolicyInSlot } from "@iommu-lab/pci";
 
 /** The slot of a kernel profile that replaces the shipped ATS policy of this driver. */
 export const ATS_SLOT = "ats:arm-smmuv3";
@@ -65,31 +65,15 @@ const SHIPPED: ReadonlyMap<string, AtsPolicy> = new Map([
   ["linux-7.2", smmuv3OnDemand],
 ]);
 
-function isPolicy(value: unknown): value is AtsPolicy {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "id" in value &&
-    typeof value.id === "string" &&
-    "wants" in value &&
-    typeof value.wants === "function" &&
-    "basis" in value &&
-    typeof value.basis === "function"
-  );
-}
-
 /**
  * The policy of a kernel: what its slot `ats:arm-smmuv3` holds, else what the version ships.
  *
  * @throws InputError when the slot holds something else than an ATS policy, or the version is not modelled
  */
 export function atsPolicyOf(kernel: KernelProfile): AtsPolicy {
-  const slot = kernel.slots[ATS_SLOT];
-  if (slot !== undefined) {
-    if (!isPolicy(slot)) {
-      throw new InputError(`the kernel's slot ${ATS_SLOT} holds no ATS policy`);
-    }
-    return slot;
+  const chosen = atsPolicyInSlot(kernel, ATS_SLOT);
+  if (chosen !== undefined) {
+    return chosen;
   }
   const shipped = SHIPPED.get(kernel.id);
   if (shipped === undefined) {

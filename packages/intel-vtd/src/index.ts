@@ -37,7 +37,7 @@ export {
   unitsInKernelOrder,
 } from "./firmware/scope-match.ts";
 export { type CachePolicies } from "./hardware/cache-policy.ts";
-export type { CachePolicy } from "@iommu-lab/pci";
+export type { CachePolicy, ExplainedAtsPolicy } from "@iommu-lab/pci";
 export { type Register64, VtdUnit, type VtdUnitOptions, type VtdUnitPorts } from "./hardware/vtd-unit.ts";
 export { type InterruptSink } from "./interrupt.ts";
 export { ALL_PAGES_ORDER, type AlignedRange, alignedRange, codePages, decodePages } from "./layout/address-range.ts";
@@ -115,7 +115,6 @@ export { secondStage } from "./layout/second-stage.ts";
 export { VTD_UNIT, type VtdOptions, vtd } from "./plugin.ts";
 export {
   ATS_SLOT,
-  type ExplainedAtsPolicy,
   atsPolicyOf,
   vtdLegacyWithPaging,
   vtdScalableAtProbe,

@@ -187,7 +187,14 @@ export {
 } from "./linux/acs-flags.ts";
 export { type AcsQuirk, type AcsQuirkAnswer, acsQuirks } from "./linux/acs-quirks.ts";
 export { type AcsRule, type AcsVerdict, pciAcsEnabled, pciAcsPathEnabled, pciAcsVerdict } from "./linux/acs.ts";
-export { type AtsEvent, type AtsPolicy, type AtsState } from "./linux/ats-policy.ts";
+export {
+  type AtsEvent,
+  type AtsPolicy,
+  type AtsState,
+  type ExplainedAtsPolicy,
+  atsPolicyInSlot,
+  atsReason,
+} from "./linux/ats-policy.ts";
 export {
   pciAtsPageAligned,
   pciAtsQueueDepth,

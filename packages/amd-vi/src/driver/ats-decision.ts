@@ -1,7 +1,6 @@
 import type { DomainType, KernelError } from "@iommu-lab/core";
 import type { AtsEvent } from "@iommu-lab/pci";
-import { pciAtsRequired } from "@iommu-lab/pci";
-import { reasonOf } from "../policy.ts";
+import { atsReason, pciAtsRequired } from "@iommu-lab/pci";
 import type { DeviceData } from "./device-data.ts";
 import type { Decision, DriverState } from "./state.ts";
 
@@ -34,7 +33,7 @@ export function decideAts(
     rule: policy.id,
     input: `${event}: RID on ${ridDomain}, ${livePasids} PASIDs`,
     answer: on ? "ATS on" : "ATS off",
-    reason: reasonOf(policy, event, after),
+    reason: atsReason(policy, event, after),
     source: policy.source,
     // Guest tables were never seen on a recorded kernel.
     basis: basis === "recorded" && device.domain?.mode === "v2" ? "source" : basis,

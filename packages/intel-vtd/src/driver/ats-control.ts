@@ -2,6 +2,7 @@ import type { Basis, DomainType, Op } from "@iommu-lab/core";
 import { KernelError } from "@iommu-lab/core";
 import type { AtsEvent, AtsPolicy, AtsState } from "@iommu-lab/pci";
 import {
+  atsReason,
   pciAtsPageAligned,
   pciAtsRequired,
   pciDisableAts,
@@ -11,7 +12,7 @@ import {
   pciPrgResponsePasidRequired,
   pciResetPri,
 } from "@iommu-lab/pci";
-import { reasonOf, vtdLegacyWithPaging } from "../policy/ats-policies.ts";
+import { vtdLegacyWithPaging } from "../policy/ats-policies.ts";
 import type { AtsSupport } from "./ats-firmware.ts";
 import type { DeviceInfo } from "./device-info.ts";
 import { flushDeviceTlbAlways } from "./invalidations.ts";
@@ -222,7 +223,7 @@ export class AtsControl {
         rule: policy.id,
         input: `${event}: RID on ${state.ridDomain}, ${state.livePasids} PASIDs`,
         answer: wanted && obstacle === undefined ? "ATS on" : "ATS off",
-        reason: reasonOf(policy, event, state),
+        reason: atsReason(policy, event, state),
         source: policy.source,
         basis: policy.basis(event, state),
         ...obstacle,
@@ -261,7 +262,7 @@ function obstacleTo(
   if (wanted && !info.unit.iommu.scalable && !vtdLegacyWithPaging.wants("rid-attach", state)) {
     return {
       rule: "vtd-legacy-translation-type",
-      reason: reasonOf(vtdLegacyWithPaging, "rid-attach", state),
+      reason: atsReason(vtdLegacyWithPaging, "rid-attach", state),
       source: "VT-d 5.10 §9.3",
       basis: "specified",
     };

@@ -1,15 +1,8 @@
 import type { Basis, DomainType, KernelProfile } from "@iommu-lab/core";
-import { InputError } from "@iommu-lab/core";
-import type { AtsEvent, AtsPolicy, AtsState } from "@iommu-lab/pci";
+import { type AtsEvent, type AtsPolicy, type AtsState, type ExplainedAtsPolicy, atsPolicyInSlot } from "@iommu-lab/pci";
 
 /** The slot of a kernel profile that replaces the shipped policy. */
 export const ATS_SLOT = "ats:intel-vtd";
-
-/** A policy that also tells the fact behind an answer. */
-export interface ExplainedAtsPolicy extends AtsPolicy {
-  /** The fact in plain words, with the answer: `… : ATS off`. */
-  reason(event: AtsEvent, state: AtsState): string;
-}
 
 function paging(domain: DomainType | "none"): boolean {
   return domain === "DMA" || domain === "DMA-FQ" || domain === "UNMANAGED" || domain === "SVA";
@@ -111,41 +104,11 @@ function trackedReason(event: AtsEvent, { ridDomain, livePasids }: AtsState): st
     : `${ridDomain}: the RID has no page table and no PASID is attached: ATS off`;
 }
 
-/** The fact behind an answer of any policy; of one that does not tell, its name and the answer. */
-export function reasonOf(policy: AtsPolicy | ExplainedAtsPolicy, event: AtsEvent, state: AtsState): string {
-  return "reason" in policy
-    ? policy.reason(event, state)
-    : `${policy.id} answers so for the RID on ${state.ridDomain} with ${state.livePasids} PASIDs`;
-}
-
 /**
  * The policy in force: the profile's slot `ats:intel-vtd`, else what is shipped.
  *
  * @throws InputError when the slot holds something else than a policy
  */
 export function atsPolicyOf(kernel: KernelProfile, shipped: AtsPolicy): AtsPolicy {
-  const chosen = kernel.slots[ATS_SLOT];
-  if (chosen === undefined) {
-    return shipped;
-  }
-  if (!isPolicy(chosen)) {
-    throw new InputError(`slot ${ATS_SLOT}: expected an ATS policy (an object with id, source, wants and basis)`);
-  }
-  return chosen;
-}
-
-function isPolicy(value: unknown): value is AtsPolicy {
-  if (typeof value !== "object" || value === null) {
-    return false;
-  }
-  return (
-    "id" in value &&
-    typeof value.id === "string" &&
-    "source" in value &&
-    typeof value.source === "string" &&
-    "wants" in value &&
-    typeof value.wants === "function" &&
-    "basis" in value &&
-    typeof value.basis === "function"
-  );
+  return atsPolicyInSlot(kernel, ATS_SLOT) ?? shipped;
 }
