@@ -202,6 +202,19 @@ export function* deferredAttach(state: CoreState, device: Device, domain: Domain
 }
 
 /**
+ * A user may attach a domain only in place of one of the core's own.
+ *
+ * Source: Linux 6.1 and 7.2 `__iommu_attach_group()`.
+ *
+ * @throws KernelError EBUSY when the group is neither on its default nor on the blocking domain
+ */
+export function requireCoreDomain(group: Group): void {
+  if (group.domain !== undefined && group.domain !== group.defaultDomain && group.domain !== group.blockingDomain) {
+    throw new Failure("EBUSY", `group ${group.id} is attached to another domain`);
+  }
+}
+
+/**
  * The domain a claim and a reset attach: the driver's BLOCKED, else an empty paging domain.
  *
  * Source: Linux 7.2 `__iommu_group_alloc_blocking_domain()`.

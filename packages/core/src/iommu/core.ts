@@ -3,7 +3,7 @@ import { KernelError } from "../sim/errors.ts";
 import { Lock, withLock } from "../sim/lock.ts";
 import type { Op } from "../sim/op.ts";
 import type { Trace } from "../sim/trace.ts";
-import { blockingDomain, deferredAttach, setGroupDomain, setGroupDomainNoFail } from "./attach.ts";
+import { blockingDomain, deferredAttach, requireCoreDomain, setGroupDomain, setGroupDomainNoFail } from "./attach.ts";
 import { storeType, typeOfWord } from "./default-domain.ts";
 import { Device } from "./device.ts";
 import { DmaApi } from "./dma-api.ts";
@@ -215,9 +215,7 @@ export class IommuCore {
   }
 
   *#attachByUser(domain: Domain, group: Group): Op<void> {
-    if (group.domain !== undefined && group.domain !== group.defaultDomain && group.domain !== group.blockingDomain) {
-      throw new KernelError("EBUSY", `group ${group.id} is attached to another domain`);
-    }
+    requireCoreDomain(group);
     for (const { device } of group.members) {
       if (iommuOf(device).driver !== domain.driver) {
         throw new KernelError("EINVAL", `the domain belongs to ${domain.driver.name}`);

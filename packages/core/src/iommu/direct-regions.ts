@@ -1,7 +1,7 @@
 import type { Op } from "../sim/op.ts";
 import type { Device } from "./device.ts";
 import type { CoreState } from "./state.ts";
-import { iommuOf } from "./state.ts";
+import { errnoOf, iommuOf } from "./state.ts";
 import type { Domain, ReservedRegion } from "./types.ts";
 
 /**
@@ -28,6 +28,15 @@ export function* mapDirectRegions(state: CoreState, device: Device, domain: Doma
     rules.flushAfterDirect === "always" || (rules.flushAfterDirect === "when-regions" && regions.length > 0);
   if (flush && isDma && domain.flushAll !== undefined) {
     yield* domain.flushAll();
+  }
+}
+
+/** The same where the kernel does not look at the result: a device that joins late, the bus probe of 6.1. */
+export function* mapWithoutLooking(state: CoreState, device: Device, domain: Domain): Op<void> {
+  try {
+    yield* mapDirectRegions(state, device, domain);
+  } catch (error) {
+    errnoOf(error);
   }
 }
 

@@ -1,13 +1,13 @@
 import { KernelError } from "../sim/errors.ts";
 import { withLock } from "../sim/lock.ts";
 import type { Op } from "../sim/op.ts";
-import { attachDevice, setGroupDomain } from "./attach.ts";
+import { attachDevice, requireCoreDomain, setGroupDomain } from "./attach.ts";
 import type { DefaultType } from "./default-domain.ts";
 import { deviceWish, globalDefaultType, setDefault } from "./default-domain.ts";
 import type { Device } from "./device.ts";
-import { mapDirectRegions } from "./direct-regions.ts";
+import { mapDirectRegions, mapWithoutLooking } from "./direct-regions.ts";
 import type { Group } from "./group.ts";
-import { finalize, newGroup, traceProbe } from "./probe-steps.ts";
+import { addMember, finalize, freeGroup, newGroup, probeEach, traceProbe } from "./probe-steps.ts";
 import type { CoreState } from "./state.ts";
 import { errnoOf, freeDomain, groupOf, iommuOf, warn } from "./state.ts";
 import type { Domain, IommuDriver } from "./types.ts";
@@ -43,13 +43,7 @@ function* probeDevice(state: CoreState, device: Device, driver: IommuDriver): Op
 
 function* joinGroup(state: CoreState, group: Group, device: Device): Op<void> {
   device.group = group;
-  group.members.push({ device, blocked: false, resetDepth: 0 });
-  if (state.trace.active) {
-    state.trace.emit("group:join", { group: group.id, device: device.name });
-  }
-  for (const hook of state.hooks) {
-    hook.groupJoin?.(group, device);
-  }
+  addMember(state, group, device);
   if (group.domain === undefined || iommuOf(device).attachDeferred) {
     return;
   }
@@ -121,18 +115,8 @@ function* attachFirst(state: CoreState, group: Group, device: Device): Op<void> 
   if (domain !== undefined && group.owner === undefined) {
     yield* attachDevice(state, device, domain, group.domain, "default");
   }
-  yield* mapWithoutLooking(state, device, domain);
-}
-
-/** The kernel does not look at the result of direct mappings here. */
-function* mapWithoutLooking(state: CoreState, device: Device, domain: Domain | undefined): Op<void> {
-  if (domain === undefined) {
-    return;
-  }
-  try {
-    yield* mapDirectRegions(state, device, domain);
-  } catch (error) {
-    errnoOf(error);
+  if (domain !== undefined) {
+    yield* mapWithoutLooking(state, device, domain);
   }
 }
 
@@ -143,30 +127,22 @@ function* mapWithoutLooking(state: CoreState, device: Device, domain: Domain | u
  * Source: Linux 6.1 `bus_iommu_probe()`, `probe_alloc_default_domain()`, `__iommu_group_dma_attach()`.
  */
 export function* probeBus61(state: CoreState, driver: IommuDriver): Op<void> {
-  const groups: Group[] = [];
-  for (const device of state.devices) {
-    try {
-      if (device.group === undefined) {
-        yield* withLock(state.probeLock, () => probeDevice(state, device, driver));
-      }
-      traceProbe(state, device, "0");
-    } catch (error) {
-      const failure = errnoOf(error);
-      traceProbe(state, device, failure.errno);
-      if (failure.errno !== "ENODEV") {
-        throw failure;
-      }
-    }
-    const { group } = device;
-    if (group !== undefined && group.defaultDomain === undefined && !groups.includes(group)) {
-      groups.push(group);
-    }
-  }
+  const groups = yield* probeEach(
+    state,
+    (device) => probeUnlessProbed(state, device, driver),
+    (group) => group.defaultDomain === undefined,
+  );
   for (const group of groups) {
     yield* withLock(group.mutex, () => setUpGroup(state, group));
     for (const { device } of group.members) {
       yield* finalize(state, device);
     }
+  }
+}
+
+function* probeUnlessProbed(state: CoreState, device: Device, driver: IommuDriver): Op<void> {
+  if (device.group === undefined) {
+    yield* withLock(state.probeLock, () => probeDevice(state, device, driver));
   }
 }
 
@@ -176,11 +152,14 @@ function* setUpGroup(state: CoreState, group: Group): Op<void> {
     return;
   }
   const domain = group.defaultDomain;
+  if (domain === undefined) {
+    return;
+  }
   for (const { device } of group.members) {
     yield* mapWithoutLooking(state, device, domain);
   }
   for (const { device } of group.members) {
-    if (domain !== undefined && !iommuOf(device).attachDeferred) {
+    if (!iommuOf(device).attachDeferred) {
       yield* attachDevice(state, device, domain, undefined, "default");
     }
   }
@@ -222,12 +201,7 @@ export function* releaseDevice61(state: CoreState, device: Device): Op<void> {
     group.members.splice(index, 1);
   }
   if (group.members.length === 0 && group.owner === undefined) {
-    freeDomain(group.defaultDomain);
-    freeDomain(group.blockingDomain);
-    group.defaultDomain = undefined;
-    group.blockingDomain = undefined;
-    group.domain = undefined;
-    state.groups.splice(state.groups.indexOf(group), 1);
+    freeGroup(state, group);
   }
   if (state.trace.active) {
     state.trace.emit("device:release", { device: device.name });
@@ -242,9 +216,7 @@ export function* releaseDevice61(state: CoreState, device: Device): Op<void> {
  * @throws KernelError EBUSY when the group is neither on its default nor on the blocking domain; the driver's errno
  */
 export function* attachByUser61(state: CoreState, domain: Domain, group: Group): Op<void> {
-  if (group.domain !== undefined && group.domain !== group.defaultDomain && group.domain !== group.blockingDomain) {
-    throw new KernelError("EBUSY", `group ${group.id} is attached to another domain`);
-  }
+  requireCoreDomain(group);
   const old = group.domain;
   try {
     for (const { device } of group.members) {

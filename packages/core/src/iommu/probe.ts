@@ -4,11 +4,11 @@ import type { Op } from "../sim/op.ts";
 import { attachDevice, setDeviceDomain, setGroupDomain } from "./attach.ts";
 import { setupDefaultDomain } from "./default-domain.ts";
 import type { Device } from "./device.ts";
-import { mapDirectRegions } from "./direct-regions.ts";
+import { mapWithoutLooking } from "./direct-regions.ts";
 import type { Group } from "./group.ts";
-import { finalize, newGroup, traceProbe } from "./probe-steps.ts";
+import { addMember, finalize, freeGroup, newGroup, probeEach, traceProbe } from "./probe-steps.ts";
 import type { CoreState } from "./state.ts";
-import { errnoOf, freeDomain, warn } from "./state.ts";
+import { errnoOf, warn } from "./state.ts";
 import type { Domain, IommuDriver } from "./types.ts";
 
 /**
@@ -84,16 +84,10 @@ function* probeDevice(state: CoreState, device: Device, driver: IommuDriver, lis
 
 /** The device joins its group and is attached; on failure it leaves again, before anybody else can see the group. */
 function* join(state: CoreState, group: Group, device: Device, listed: boolean): Op<void> {
-  group.members.push({ device, blocked: false, resetDepth: 0 });
   try {
-    if (state.trace.active) {
-      state.trace.emit("group:join", { group: group.id, device: device.name });
-    }
-    for (const hook of state.hooks) {
-      hook.groupJoin?.(group, device);
-    }
+    addMember(state, group, device);
     if (group.defaultDomain !== undefined) {
-      yield* mapIfPossible(state, device, group.defaultDomain);
+      yield* mapWithoutLooking(state, device, group.defaultDomain);
     }
     if (group.domain !== undefined) {
       // Whatever the group is attached to, an owner's domain included; also while another member is being reset.
@@ -106,15 +100,6 @@ function* join(state: CoreState, group: Group, device: Device, listed: boolean):
     const failure = errnoOf(error);
     yield* leaveGroup(state, group, device);
     throw failure;
-  }
-}
-
-/** Direct mappings for a device that joins late; the kernel does not look at the result. */
-function* mapIfPossible(state: CoreState, device: Device, domain: Domain): Op<void> {
-  try {
-    yield* mapDirectRegions(state, device, domain);
-  } catch (error) {
-    errnoOf(error);
   }
 }
 
@@ -144,23 +129,11 @@ export function* probeAddedDevice(state: CoreState, device: Device, driver: Iomm
  * Source: Linux 7.2 `bus_iommu_probe()`, `probe_iommu_group()`, `iommu_device_register()`.
  */
 export function* probeBus(state: CoreState, driver: IommuDriver): Op<void> {
-  const groups: Group[] = [];
-  for (const device of state.devices) {
-    try {
-      yield* probeDevice(state, device, driver, true);
-      traceProbe(state, device, "0");
-    } catch (error) {
-      const failure = errnoOf(error);
-      traceProbe(state, device, failure.errno);
-      if (failure.errno !== "ENODEV") {
-        throw failure;
-      }
-    }
-    const { group } = device;
-    if (group !== undefined && group.domain === undefined && !groups.includes(group)) {
-      groups.push(group);
-    }
-  }
+  const groups = yield* probeEach(
+    state,
+    (device) => probeDevice(state, device, driver, true),
+    (group) => group.domain === undefined,
+  );
   for (const group of groups) {
     yield* withLock(group.mutex, () => setupDefaultDomain(state, group, undefined));
     for (const { device } of group.members) {
@@ -235,18 +208,6 @@ function* park(
     yield* attachDevice(state, device, direct ?? domain, old, "release");
   } catch (error) {
     errnoOf(error);
-  }
-}
-
-/** An owner still refers to its group, which then keeps its number. */
-function freeGroup(state: CoreState, group: Group): void {
-  freeDomain(group.defaultDomain);
-  freeDomain(group.blockingDomain);
-  group.defaultDomain = undefined;
-  group.blockingDomain = undefined;
-  group.domain = undefined;
-  if (group.owner === undefined) {
-    state.groups.splice(state.groups.indexOf(group), 1);
   }
 }
 
