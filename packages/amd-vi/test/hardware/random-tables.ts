@@ -24,7 +24,7 @@ const efr = encodeFeatures({
 });
 
 /** One entry: which table and index, and what stands there. */
-interface Slot {
+export interface Slot {
   readonly table: number;
   readonly index: number;
   /** Small: what a well-built table has there; large: something odd. */
@@ -35,7 +35,7 @@ interface Slot {
   readonly sizeBits: number;
 }
 
-interface Step {
+export interface Step {
   readonly change: boolean;
   readonly slot: Slot;
   readonly kind: OracleRequest["kind"];
@@ -45,7 +45,7 @@ interface Step {
 }
 
 /** A machine's tables, its DTE, and what happens to them. */
-interface Plan {
+export interface Plan {
   readonly slots: readonly Slot[];
   readonly dte: Partial<DeviceTableEntry>;
   readonly steps: readonly Step[];
@@ -88,7 +88,8 @@ const dte: fc.Arbitrary<Partial<DeviceTableEntry>> = fc.record({
   accessDirty: fc.constantFrom(0, 0, 1, 3),
 });
 
-const step: fc.Arbitrary<Step> = fc.record({
+/** A request, perhaps after a change. */
+export const step: fc.Arbitrary<Step> = fc.record({
   change: fc.boolean(),
   slot,
   kind: fc.constantFrom("read", "write", "ask", "translated"),
@@ -96,6 +97,15 @@ const step: fc.Arbitrary<Step> = fc.record({
   upper: fc.constantFrom(0, 0, 0, 1, 2, 3),
   pasid: fc.constantFrom(-1, -1, -1, 0, 0, 1, 1, 2, 0x201, 0x40001),
 });
+
+/** Slots of well-built tables, with these in place of some. */
+export function plainSlots(...others: readonly Slot[]): readonly Slot[] {
+  return Array.from({ length: PAGES * INDICES }, (_, at) => {
+    const [table, index] = [Math.floor(at / INDICES), at % INDICES];
+    const other = others.find((one) => one.table === table && one.index === index);
+    return other ?? { table, index, oddity: 0, target: 0, next: 0, flags: 0, sizeBits: 0 };
+  });
+}
 
 /** Random tables that point to each other in any way, a DTE, and a run of requests and changes. */
 export const plans: fc.Arbitrary<Plan> = fc.record({
@@ -161,10 +171,10 @@ function mapPlaces(memory: PhysicalMemory, base: number): void {
 }
 
 /** An address whose index in each level is small, so that it meets entries. */
-function addressOf({ indices, upper }: Step, levels: number): number {
+export function addressOf({ indices, upper }: Step, levels: number): number {
   const page = indices.slice(0, levels).reduce((sum, index, level) => sum + index * 2 ** (9 * level), 0);
-  // Sometimes beyond the tables, or in the upper half.
-  return upper === 1 ? page + 2 ** 44 : upper === 2 ? 2 ** 52 - 2 ** 30 + page : page;
+  // Sometimes beyond the tables, or in the upper half; addresses have 64 bits, so what goes beyond them wraps.
+  return upper === 1 ? page + 2 ** 44 : upper === 2 ? (2 ** 52 - 2 ** 30 + page) % 2 ** 52 : page;
 }
 
 /** Plays a plan on a unit with these caches, and checks every answer by the oracle. */
